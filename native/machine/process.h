@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The payload process: everything its threads share.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "native/driver/driver.h"
+#include "native/machine/address_space.h"
+
+namespace km {
+
+struct Options;  // native/km/options.h
+
+class Process {
+ public:
+  std::unique_ptr<Driver> driver;
+  std::unique_ptr<Machine> machine;
+  std::unique_ptr<AddressSpace> memory;
+  const Options* options = nullptr;
+
+  std::string exe_path;                 ///< realpath of the payload, what /proc/self/exe must say
+  std::vector<std::string> argv;        ///< as the payload sees it: /proc/self/cmdline
+  std::vector<uint64_t> auxv;           ///< type/value pairs including AT_NULL: /proc/self/auxv
+  uint64_t vdso_base = 0;
+};
+
+/// The one payload of this monitor.
+Process& process();
+
+}  // namespace km
