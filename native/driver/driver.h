@@ -129,7 +129,6 @@ struct Capabilities {
 struct MachineOptions {
   unsigned phys_bits = 0;           ///< 0: what the device offers (32..62)
   bool kontain_vendor_id = false;   ///< CPUID vendor "Kontain"
-  int private_fd_floor = 0;         ///< descriptors of the machine are moved to this number or above
 };
 
 /// Opened device. Errors name the failing call in `*what` (static string).

@@ -41,9 +41,4 @@ int64_t sys_pselect6(GuestThread&, const uint64_t args[6]);
 int64_t sys_epoll_pwait(GuestThread&, const uint64_t args[6]);
 int64_t sys_epoll_pwait2(GuestThread&, const uint64_t args[6]);
 
-/// Descriptors of the monitor itself (device, machine, vCPUs, log) are invisible to the payload: EBADF.
-void hide_fd(int fd);
-void unhide_fd(int fd);
-bool is_hidden_fd(int fd);
-
 }  // namespace km
