@@ -1,0 +1,157 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: Apache-2.0
+// Builds the native core (node-gyp: `km` and the Node addon) and the TypeScript. Incremental.
+//   build.mjs              both
+//   build.mjs --native     native only;  --ts  TypeScript only
+//   build.mjs --build-dir DIR (or KONTAIN_BUILD_DIR): native build elsewhere, leaving ./build alone
+// Results: <build>/bin/km (stripped), <build>/Release/km (with symbols), <build>/Release/kontain_native.node,
+// <build>/tests/hello_test.km, dist/.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setup } from "./setup.mjs";
+import { sources } from "./sources.mjs";
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const GYP_INPUTS = ["binding.gyp", "native/flags.gypi", "native/plain.gypi", "package-lock.json"];
+
+class BuildError extends Error {}
+
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, { stdio: "inherit", ...options });
+  if (done.error) throw new BuildError(`cannot run ${command}: ${done.error.message}`);
+  if (done.status !== 0) throw new BuildError(`${[command, ...args].join(" ")} failed (see above)`);
+}
+
+/** gyp writes to ./build of the folder it runs in; another build folder is a folder of links to this tree. */
+function gypFolder(buildDir) {
+  if (buildDir === join(ROOT, "build")) return ROOT;
+  const farm = join(buildDir, "gyp");
+  mkdirSync(farm, { recursive: true });
+  for (const name of [
+    "native",
+    "scripts",
+    "binding.gyp",
+    "node_modules",
+    "package.json",
+    "package-lock.json",
+  ]) {
+    if (!existsSync(join(farm, name))) symlinkSync(join(ROOT, name), join(farm, name));
+  }
+  return farm;
+}
+
+/** Where this node's own headers are, if they came with it; otherwise node-gyp fetches them. */
+function nodeHeaders() {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, "include/node/node_api.h")) ? [`--nodedir=${prefix}`] : [];
+}
+
+/** Changes when gyp has to run again: its inputs, the list of sources, node itself. */
+function configureStamp() {
+  const hash = createHash("sha256").update(process.version);
+  for (const file of GYP_INPUTS) hash.update(readFileSync(join(ROOT, file)));
+  for (const target of ["core", "km", "binding"]) hash.update(sources(target).join("\n"));
+  return hash.digest("hex");
+}
+
+function nodeGyp(folder, args) {
+  const gyp = join(ROOT, "node_modules/node-gyp/bin/node-gyp.js");
+  if (!existsSync(gyp)) throw new BuildError("node-gyp is not installed: run `npm install` first");
+  run(process.execPath, [gyp, ...args, "--loglevel=warn", ...nodeHeaders()], { cwd: folder });
+}
+
+function newer(input, output) {
+  return !existsSync(output) || statSync(input).mtimeMs > statSync(output).mtimeMs;
+}
+
+/** Makes `output` with `make(temporary)`, so that it is there whole or not at all. */
+function produce(output, make) {
+  mkdirSync(dirname(output), { recursive: true });
+  const temporary = `${output}.${process.pid}.tmp`;
+  try {
+    make(temporary);
+    renameSync(temporary, output);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function buildNative(buildDir) {
+  if (sources("core").length === 0) throw new BuildError("native/ holds no sources");
+  const folder = gypFolder(buildDir);
+  const stampFile = join(folder, "build/kontain-configured");
+  const stamp = configureStamp();
+  if (!existsSync(stampFile) || readFileSync(stampFile, "utf8") !== stamp) {
+    console.log("build: configure");
+    nodeGyp(folder, ["configure"]);
+    writeFileSync(stampFile, stamp);
+  }
+  console.log("build: native");
+  nodeGyp(folder, ["build", `--jobs=${availableParallelism()}`]);
+  const release = join(folder, "build/Release");
+  const km = join(buildDir, "bin/km");
+  if (existsSync(join(release, "km")) && newer(join(release, "km"), km)) {
+    produce(km, (file) => run("strip", ["-o", file, join(release, "km")]));
+  }
+  if (folder !== ROOT && !existsSync(join(buildDir, "Release")))
+    symlinkSync("gyp/build/Release", join(buildDir, "Release"));
+  buildHello(buildDir);
+  if (existsSync(km)) console.log(`build: ${km}`);
+}
+
+/** The payload that proves an installation: an ordinary C program, statically linked, nothing of ours in it. */
+function buildHello(buildDir) {
+  const source = join(ROOT, "examples/c/hello.c");
+  const output = join(buildDir, "tests/hello_test.km");
+  if (!existsSync(source) || !newer(source, output)) return;
+  produce(output, (file) =>
+    run("gcc", ["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-o", file, source]),
+  );
+}
+
+function buildTypeScript() {
+  if (!existsSync(join(ROOT, "src"))) return;
+  console.log("build: TypeScript");
+  run(process.execPath, [
+    join(ROOT, "node_modules/typescript/bin/tsc"),
+    "-p",
+    join(ROOT, "tsconfig.build.json"),
+  ]);
+  for (const file of Object.values(JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).bin ?? {})) {
+    chmodSync(join(ROOT, file), 0o755);
+  }
+}
+
+function main(args) {
+  const at = args.indexOf("--build-dir");
+  const buildDir = resolve((at >= 0 ? args[at + 1] : process.env.KONTAIN_BUILD_DIR) || join(ROOT, "build"));
+  process.chdir(ROOT);
+  if (!args.includes("--ts")) {
+    if (!setup(["build"], { quiet: true }))
+      throw new BuildError("the native build needs the packages named above");
+    buildNative(buildDir);
+  }
+  if (!args.includes("--native")) buildTypeScript();
+}
+
+try {
+  main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof BuildError)) throw error;
+  console.error(`build: ${error.message}`);
+  process.exit(1);
+}
