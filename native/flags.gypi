@@ -7,11 +7,12 @@
   "cflags": [
     "-fPIC", "-pthread", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fno-plt", "-ffunction-sections",
     "-fdata-sections", "-fno-omit-frame-pointer", "-ffile-prefix-map=<(module_root_dir)=.",
+    # #include "native/driver/driver.h"
+    "-iquote", "<(module_root_dir)",
   ],
   "cflags/": [["exclude", "^-O3$"], ["exclude", "^-Wno-unused-parameter$"], ["include", "^-Werror$"]],
   "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti"],
   "cflags_cc/": [["exclude", "^-std=gnu"]],
   "defines": ["_GNU_SOURCE"],
   "ldflags/": [["exclude", "^-rdynamic$"]],
-  "include_dirs": ["."],
 }

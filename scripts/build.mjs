@@ -36,6 +36,12 @@ function run(command, args, options = {}) {
   if (done.status !== 0) throw new BuildError(`${[command, ...args].join(" ")} failed (see above)`);
 }
 
+/** Makes `path` a symbolic link to `target`, whatever link stood there. */
+function link(target, path) {
+  rmSync(path, { force: true });
+  symlinkSync(target, path);
+}
+
 /** gyp writes to ./build of the folder it runs in; another build folder is a folder of links to this tree. */
 function gypFolder(buildDir) {
   if (buildDir === join(ROOT, "build")) return ROOT;
@@ -49,7 +55,7 @@ function gypFolder(buildDir) {
     "package.json",
     "package-lock.json",
   ]) {
-    if (!existsSync(join(farm, name))) symlinkSync(join(ROOT, name), join(farm, name));
+    link(join(ROOT, name), join(farm, name));
   }
   return farm;
 }
@@ -107,8 +113,7 @@ function buildNative(buildDir) {
   if (existsSync(join(release, "km")) && newer(join(release, "km"), km)) {
     produce(km, (file) => run("strip", ["-o", file, join(release, "km")]));
   }
-  if (folder !== ROOT && !existsSync(join(buildDir, "Release")))
-    symlinkSync("gyp/build/Release", join(buildDir, "Release"));
+  if (folder !== ROOT) link("gyp/build/Release", join(buildDir, "Release"));
   buildHello(buildDir);
   if (existsSync(km)) console.log(`build: ${km}`);
 }
