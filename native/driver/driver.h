@@ -12,8 +12,9 @@
 
 namespace km {
 
-/// General registers of a vCPU at CPL 3, in the order of `struct kvm_regs` (checked in kvm.cc).
-struct Regs {
+/// General registers of a vCPU at CPL 3, in the order of `struct kvm_regs` (checked in kvm_vcpu.cc) and allowed to
+/// alias it: drivers hand out the device's own copy.
+struct [[gnu::may_alias]] Regs {
   uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
   uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
   uint64_t rip, rflags;

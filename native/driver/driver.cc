@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "native/driver/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "native/driver/kvm.h"
+
+namespace km {
+
+const char* const kDeviceSearchOrder[3] = {"/dev/kontain", "/dev/kvm", "/dev/kkm"};
+
+std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** what) {
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    *error = errno;
+    *what = "open";
+    return nullptr;
+  }
+  auto driver = kvm::make_driver(fd, path, error, what);
+  if (driver == nullptr) close(fd);
+  return driver;
+}
+
+}  // namespace km

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device and machine level of /dev/kvm (Documentation/virt/kvm/api.rst).
+#include "native/driver/kvm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <algorithm>
+
+#include "native/base/private_fd.h"
+#include "native/driver/kvm_layout.h"
+#include "native/driver/kvm_machine.h"
+
+namespace km::kvm {
+namespace {
+
+// <linux/kvm.h> of Debian 12 gives flexible-array structures another size in C++ than in C, and with it another
+// ioctl number: these are C's.
+struct CpuidHeader {
+  uint32_t count, padding;
+};
+struct MsrHeader {
+  uint32_t count, padding;
+};
+constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CpuidHeader);
+constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CpuidHeader);
+constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, MsrHeader);
+static_assert(kGetSupportedCpuid == 0xC008AE05 && kSetCpuid2 == 0x4008AE90 && kSetMsrs == 0x4008AE89);
+
+constexpr unsigned kCpuidEntries = 256;
+constexpr uint64_t kMsrTsc = 0x10, kMsrStar = 0xc0000081, kMsrLstar = 0xc0000082, kMsrFmask = 0xc0000084;
+constexpr uint64_t kTileData = 1ull << 18, kTileConfig = 1ull << 17;
+constexpr int kCapXsave2 = 208;
+
+constexpr uint64_t kCr0 = 0x80050033;  // PG AM WP NE ET MP PE
+constexpr uint64_t kCr4 = 0x50620;     // OSXSAVE FSGSBASE OSXMMEXCPT OSFXSR PAE
+constexpr uint64_t kCr4FsGsBase = 1 << 16, kCr4OsXsave = 1 << 18;
+constexpr uint64_t kEfer = 0xd01;      // NXE LMA LME SCE
+
+class KvmDriver final : public Driver {
+ public:
+  KvmDriver(int fd, const char* path) : fd_(fd), path_(path) {}
+  ~KvmDriver() override { close_private_fd(fd_); }
+
+  const Capabilities& capabilities() const override { return capabilities_; }
+  const char* path() const override { return path_.c_str(); }
+
+  int init(const char** what) {
+    *what = "KVM_GET_API_VERSION";
+    capabilities_.api_version = ioctl(fd_, KVM_GET_API_VERSION, 0);
+    if (capabilities_.api_version != KVM_API_VERSION) return -ENODEV;
+    *what = "KVM_CAP_SYNC_REGS";
+    constexpr int kNeeded = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+    if ((extension(KVM_CAP_SYNC_REGS) & kNeeded) != kNeeded) return -EOPNOTSUPP;
+    *what = "KVM_CAP_IMMEDIATE_EXIT";
+    if (extension(KVM_CAP_IMMEDIATE_EXIT) <= 0) return -EOPNOTSUPP;
+    capabilities_.max_vcpus = static_cast<unsigned>(extension(KVM_CAP_MAX_VCPUS));
+    capabilities_.max_slots = static_cast<unsigned>(extension(KVM_CAP_NR_MEMSLOTS));
+    return 0;
+  }
+
+  std::unique_ptr<Machine> create_machine(const MachineOptions& options, int* error, const char** what) override {
+    *what = "KVM_CREATE_VM";
+    int vm = ioctl(fd_, KVM_CREATE_VM, 0);
+    while (vm < 0 && errno == EINTR) vm = ioctl(fd_, KVM_CREATE_VM, 0);
+    if (vm < 0) {
+      *error = errno;
+      return nullptr;
+    }
+    int moved = make_private_fd(vm);
+    if (moved < 0) {
+      close(vm);
+      *error = -moved;
+      *what = "descriptor for the machine";
+      return nullptr;
+    }
+    auto machine = std::make_unique<KvmMachine>(fd_, moved, capabilities_);
+    if (int rc = machine->init(options, what); rc != 0) {
+      *error = -rc;
+      return nullptr;
+    }
+    return machine;
+  }
+
+ private:
+  int extension(int cap) { return ioctl(fd_, KVM_CHECK_EXTENSION, cap); }
+  int fd_;
+  std::string path_;
+  Capabilities capabilities_;
+};
+
+kvm_segment segment(uint16_t selector, uint8_t type, uint8_t dpl, bool code) {
+  kvm_segment s{};
+  s.limit = 0xffffffff;
+  s.selector = selector;
+  s.type = type;
+  s.present = 1;
+  s.dpl = dpl;
+  s.s = 1;
+  s.g = 1;
+  s.l = code;
+  s.db = !code;
+  return s;
+}
+
+}  // namespace
+
+std::unique_ptr<Driver> make_driver(int device_fd, const char* path, int* error, const char** what) {
+  *what = "descriptor for the device";
+  int moved = make_private_fd(device_fd);
+  if (moved < 0) {
+    *error = -moved;
+    return nullptr;
+  }
+  auto driver = std::make_unique<KvmDriver>(moved, path);
+  if (int rc = driver->init(what); rc != 0) {
+    *error = -rc;
+    return nullptr;
+  }
+  return driver;
+}
+
+KvmMachine::KvmMachine(int device_fd, int vm_fd, const Capabilities& capabilities)
+    : device_fd_(device_fd), vm_fd_(vm_fd), capabilities_(capabilities) {}
+
+KvmMachine::~KvmMachine() { abandon(); }
+
+void KvmMachine::abandon() {
+  std::lock_guard<std::mutex> guard(lock_);
+  close_vcpus();
+  if (vm_fd_ >= 0) close_private_fd(vm_fd_);
+  vm_fd_ = -1;
+}
+
+void KvmMachine::close_vcpus() {
+  for (const VcpuSlot& slot : idle_) {
+    munmap(slot.run, run_size_);
+    close_private_fd(slot.fd);
+  }
+  idle_.clear();
+}
+
+int KvmMachine::init(const MachineOptions& options, const char** what) {
+  *what = "KVM_GET_VCPU_MMAP_SIZE";
+  int run_size = ioctl(device_fd_, KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (run_size < 0) return -errno;
+  run_size_ = static_cast<size_t>(run_size);
+  int xsave = ioctl(vm_fd_, KVM_CHECK_EXTENSION, kCapXsave2);
+  has_xsave2_ = xsave > 0;
+  xstate_size_ = std::max(4096, xsave);
+
+  *what = "KVM_GET_SUPPORTED_CPUID";
+  if (int rc = read_cpuid(options); rc != 0) return rc;
+
+  unsigned bits = options.phys_bits != 0 ? options.phys_bits : capabilities_.guest_phys_bits;
+  uint64_t top = 1ull << std::min(bits, 46u);
+  uint64_t reserve = (top / 512 + 8 * kLarge) & ~(kLarge - 1);
+  window_ = {kWindowStart, kWindowTop};
+  if (top < kWindowTop + kLarge + 2 * kGiant) {
+    window_.end = top - reserve - kLarge;
+  } else {
+    reserve = 2 * kGiant;
+  }
+  next_private_gpa_ = window_.end + kLarge + reserve;
+  slots_.init(*this, window_);
+
+  *what = "memory for page tables";
+  if (int rc = area_.init(*this, window_.end + kLarge, reserve - kLarge); rc != 0) return rc;
+  next_private_gpa_ = window_.end + reserve;
+  if (int rc = tables_.init(area_); rc != 0) return rc;
+  return guest_.init(area_, tables_);
+}
+
+int KvmMachine::read_cpuid(const MachineOptions& options) {
+  cpuid_.resize(sizeof(CpuidHeader) + kCpuidEntries * sizeof(kvm_cpuid_entry2));
+  CpuidHeader* header = reinterpret_cast<CpuidHeader*>(cpuid_.data());  // layout of struct kvm_cpuid2
+  header->count = kCpuidEntries;
+  if (ioctl(device_fd_, kGetSupportedCpuid, header) != 0) return -errno;
+  auto* entries = reinterpret_cast<kvm_cpuid_entry2*>(header + 1);
+  capabilities_.guest_phys_bits = 36;
+  for (uint32_t i = 0; i < header->count; i++) {
+    kvm_cpuid_entry2& e = entries[i];
+    if (e.function == 0x80000008) capabilities_.guest_phys_bits = e.eax & 0xff;
+    if (e.function == 0xd && e.index == 0) {
+      xcr0_ = (uint64_t{e.edx} << 32 | e.eax) & ~(kTileData | kTileConfig);
+      e.eax = static_cast<uint32_t>(xcr0_);
+    }
+    if (e.function == 0 && options.kontain_vendor_id) {
+      memcpy(&e.ebx, "Kont", 4);
+      memcpy(&e.edx, "ain\0", 4);
+      memset(&e.ecx, 0, 4);
+    }
+  }
+  return 0;
+}
+
+int KvmMachine::add_slot(uint64_t gpa, uint64_t len, void* hva) {
+  // The host range outlives the machine or is unmapped by the payload's own calls, which KVM follows.
+  kvm_userspace_memory_region region{next_slot_, 0, gpa, len, reinterpret_cast<uint64_t>(hva)};
+  if (next_slot_ >= capabilities_.max_slots) return -ENOMEM;
+  if (ioctl(vm_fd_, KVM_SET_USER_MEMORY_REGION, &region) != 0) return -errno;
+  next_slot_++;
+  return 0;
+}
+
+int KvmMachine::protect(uint64_t addr, uint64_t len, uint32_t access) {
+  std::lock_guard<std::mutex> guard(lock_);
+  if (addr < window_.start || addr + len > window_.end) return -EINVAL;
+  if (access == kNone) return tables_.set_window(addr, len, access);
+  if (len <= kGiant) {
+    if (int rc = slots_.ensure(addr, addr + len); rc != 0) return rc;
+    return tables_.set_window(addr, len, access);
+  }
+  // Huge mappings are mostly never touched: only what has slots becomes visible, the rest on demand (fill).
+  for (uint64_t at = addr; at < addr + len;) {
+    uint64_t to = std::min(addr + len, slots_.boundary(at));
+    if (int rc = tables_.set_window(at, to - at, slots_.covers(at) ? access : kNone); rc != 0) return rc;
+    at = to;
+  }
+  return 0;
+}
+
+int KvmMachine::fill(uint64_t addr, uint64_t lo, uint64_t hi, uint32_t access) {
+  std::lock_guard<std::mutex> guard(lock_);
+  uint64_t from = std::max({lo, addr & ~(kGiant - 1), window_.start});
+  uint64_t to = std::min({hi, (addr & ~(kGiant - 1)) + kGiant, window_.end});
+  if (addr < from || addr >= to) return -EFAULT;
+  if (int rc = slots_.ensure(from, to); rc != 0) return rc;
+  return tables_.set_window(from, to - from, access);
+}
+
+int KvmMachine::map_private(uint64_t gva, const void* hva, uint64_t len, uint32_t access) {
+  std::lock_guard<std::mutex> guard(lock_);
+  uint64_t gpa = next_private_gpa_;
+  if (gva < kPrivateMaps || gva + len > kSupervisorBase) return -EINVAL;
+  if (int rc = add_slot(gpa, len, const_cast<void*>(hva)); rc != 0) return rc;
+  next_private_gpa_ += len;
+  for (uint64_t at = 0; at < len; at += kPage) tables_.set_special(gva + at, gpa + at, access, true);
+  return 0;
+}
+
+std::unique_ptr<Vcpu> KvmMachine::create_vcpu(int* error) {
+  VcpuSlot slot;
+  bool reused = false;
+  {
+    std::lock_guard<std::mutex> guard(lock_);
+    if (!idle_.empty()) {
+      slot = idle_.back();
+      idle_.pop_back();
+      reused = true;
+    } else if (int rc = open_slot(&slot); rc != 0) {
+      *error = -rc;
+      return nullptr;
+    }
+  }
+  auto vcpu = std::make_unique<KvmVcpu>(*this, slot);
+  kvm_sregs sregs = sregs_;
+  sregs.tr.base = task_page(slot.index) + kTssOffset;
+  sregs.tr.limit = static_cast<uint32_t>(bitmap_offset(slot.index) + kPage + kHypercallCount / 8);
+  sregs.gs.base = vcpu->cell_address();
+  if (int rc = vcpu->reset(sregs, reused); rc != 0) {
+    *error = -rc;
+    return nullptr;
+  }
+  return vcpu;
+}
+
+int KvmMachine::open_slot(VcpuSlot* slot) {
+  unsigned limit = std::min(kMaxVcpus, capabilities_.max_vcpus);
+  if (next_vcpu_ >= limit) return -EAGAIN;
+  int fd = ioctl(vm_fd_, KVM_CREATE_VCPU, next_vcpu_);
+  if (fd < 0) return -errno;
+  int moved = make_private_fd(fd);
+  if (moved < 0) {
+    close(fd);
+    return moved;
+  }
+  void* run = mmap(nullptr, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED, moved, 0);
+  if (run == MAP_FAILED) {
+    int error = errno;
+    close_private_fd(moved);
+    return -error;
+  }
+  *slot = {next_vcpu_, moved, static_cast<kvm_run*>(run), guest_.init_task(next_vcpu_)};
+  next_vcpu_++;
+  int rc = init_vcpu(*slot);
+  if (rc != 0) idle_.push_back(*slot);
+  return rc;
+}
+
+/// The part of a vCPU's state that never changes after creation.
+int KvmMachine::init_vcpu(VcpuSlot& slot) {
+  if (ioctl(slot.fd, kSetCpuid2, cpuid_.data()) != 0) return -errno;
+  if (slot.index == 0) {
+    if (ioctl(slot.fd, KVM_GET_SREGS, &sregs_) != 0) return -errno;
+    sregs_.cr0 = kCr0;
+    sregs_.cr3 = tables_.root();
+    sregs_.cr4 = kCr4;
+    sregs_.efer = kEfer;
+    sregs_.cs = segment(kUserCs, 11, 3, true);
+    sregs_.ss = segment(kUserSs, 3, 3, false);
+    sregs_.ds = sregs_.es = sregs_.fs = sregs_.gs = segment(0, 3, 3, false);
+    sregs_.tr = kvm_segment{};
+    sregs_.tr.selector = kTaskSelector;
+    sregs_.tr.type = 11;
+    sregs_.tr.present = 1;
+    sregs_.gdt.base = kDescriptors;
+    sregs_.gdt.limit = 7 * 8 - 1;
+    sregs_.idt.base = kDescriptors + kIdtOffset;
+    sregs_.idt.limit = 32 * 16 - 1;
+  }
+  struct {
+    MsrHeader header;
+    kvm_msr_entry entries[3];
+  } msrs{{3, 0},
+         {{kMsrStar, 0, uint64_t{0x23} << 48 | uint64_t{kKernelCs} << 32},
+          {kMsrLstar, 0, kTrampoline},
+          {kMsrFmask, 0, 0x47700}}};  // TF IF DF IOPL NT AC
+  int set = ioctl(slot.fd, kSetMsrs, &msrs);
+  if (set != 3) return set < 0 ? -errno : -EIO;
+  kvm_xcrs xcrs{};
+  xcrs.nr_xcrs = 1;
+  xcrs.xcrs[0].value = xcr0_;
+  if (ioctl(slot.fd, KVM_SET_XCRS, &xcrs) != 0) return -errno;
+  // The payload's vdso clock combines the host's vvar page with its own TSC: they must agree.
+  uint64_t offset = 0;
+  kvm_device_attr attr{0, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, reinterpret_cast<uint64_t>(&offset)};
+  if (ioctl(slot.fd, KVM_SET_DEVICE_ATTR, &attr) == 0) return 0;
+  struct {
+    MsrHeader header;
+    kvm_msr_entry entry;
+  } tsc{{1, 0}, {kMsrTsc, 0, __rdtsc()}};
+  return ioctl(slot.fd, kSetMsrs, &tsc) == 1 ? 0 : -EIO;
+}
+
+void KvmMachine::release_vcpu(const VcpuSlot& slot) {
+  std::lock_guard<std::mutex> guard(lock_);
+  if (vm_fd_ >= 0) {
+    idle_.push_back(slot);
+    return;
+  }
+  munmap(slot.run, run_size_);
+  close_private_fd(slot.fd);
+}
+
+int KvmMachine::set_initial_xstate(KvmVcpu& vcpu) {
+  // XSTATE_BV 0 asks for the initial configuration of everything but MXCSR (SDM vol. 1, 13.6).
+  std::vector<uint8_t> state(xstate_size_, 0);
+  uint16_t fcw = 0x37f;
+  uint32_t mxcsr = 0x1f80;
+  memcpy(state.data(), &fcw, sizeof fcw);
+  memcpy(state.data() + 24, &mxcsr, sizeof mxcsr);
+  return vcpu.set_xstate(state.data());
+}
+
+}  // namespace km::kvm

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <mutex>
+#include <vector>
+
+#include "native/driver/driver.h"
+#include "native/driver/kvm_slots.h"
+#include "native/driver/kvm_tables.h"
+#include "native/driver/kvm_vcpu.h"
+
+namespace km::kvm {
+
+// Newer than Debian 12's <linux/kvm.h> (api.rst, "KVM_EXIT_MEMORY_FAULT", Linux 6.8).
+constexpr unsigned KVM_EXIT_MEMORY_FAULT_ = 39;
+inline uint64_t memory_fault_gpa(const kvm_run& run) {
+  struct {
+    uint64_t flags, gpa, size;
+  } fault;
+  __builtin_memcpy(&fault, run.padding, sizeof fault);
+  return fault.gpa;
+}
+
+class KvmMachine final : public Machine, private SlotSink {
+ public:
+  KvmMachine(int device_fd, int vm_fd, const Capabilities& capabilities);
+  ~KvmMachine() override;
+  int init(const MachineOptions& options, const char** what);
+
+  Window window() const override { return window_; }
+  int protect(uint64_t addr, uint64_t len, uint32_t access) override;
+  int fill(uint64_t addr, uint64_t lo, uint64_t hi, uint32_t access) override;
+  int map_private(uint64_t gva, const void* hva, uint64_t len, uint32_t access) override;
+  std::unique_ptr<Vcpu> create_vcpu(int* error) override;
+  size_t xstate_size() const override { return xstate_size_; }
+  uint64_t xcr0() const override { return xcr0_; }
+  const char* kind() const override { return "kvm"; }
+  void abandon() override;
+
+  // For KvmVcpu.
+  void release_vcpu(const VcpuSlot& slot);
+  int set_initial_xstate(KvmVcpu& vcpu);
+  bool has_xsave2() const { return has_xsave2_; }
+  uint64_t* cell(unsigned vcpu) const { return guest_.cell(vcpu); }
+
+ private:
+  int add_slot(uint64_t gpa, uint64_t len, void* hva) override;
+  int read_cpuid(const MachineOptions& options);
+  int open_slot(VcpuSlot* slot);
+  int init_vcpu(VcpuSlot& slot);
+  void close_vcpus();
+
+  int device_fd_, vm_fd_;
+  Capabilities capabilities_;
+  Window window_;
+  std::mutex lock_;  // slots, tables, vCPU pool
+  unsigned next_slot_ = 0, next_vcpu_ = 0, live_vcpus_ = 0;
+  uint64_t next_private_gpa_ = 0;
+  SystemArea area_;
+  PageTables tables_;
+  GuestTables guest_;
+  SlotMap slots_;
+  std::vector<VcpuSlot> idle_;
+  std::vector<uint8_t> cpuid_;
+  kvm_sregs sregs_{};
+  uint64_t xcr0_ = 3;
+  size_t xstate_size_ = 4096;
+  size_t run_size_ = 0;
+  bool has_xsave2_ = false;
+};
+
+}  // namespace km::kvm

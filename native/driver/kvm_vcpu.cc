@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "native/driver/kvm_vcpu.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "native/driver/kvm_layout.h"
+#include "native/driver/kvm_machine.h"
+
+namespace km::kvm {
+namespace {
+
+static_assert(sizeof(Regs) == sizeof(kvm_regs));
+static_assert(offsetof(Regs, rsp) == offsetof(kvm_regs, rsp) && offsetof(Regs, r8) == offsetof(kvm_regs, r8) &&
+              offsetof(Regs, rip) == offsetof(kvm_regs, rip) && offsetof(Regs, rflags) == offsetof(kvm_regs, rflags));
+
+// RFLAGS a payload may own: CF PF AF ZF SF TF DF OF NT RF AC ID.
+constexpr uint64_t kUserFlags = 0x254dd5;
+// IF reads as set like under Linux. IOPL 3: on some hosts `out` asks for it besides the I/O bitmap.
+constexpr uint64_t kForcedFlags = 0x3202;
+constexpr uint8_t kGeneralProtection = 13, kPageFault = 14;
+
+bool canonical(uint64_t addr) { return static_cast<uint64_t>(static_cast<int64_t>(addr << 16) >> 16) == addr; }
+uint64_t user_flags(uint64_t flags) { return (flags & kUserFlags) | kForcedFlags; }
+
+}  // namespace
+
+KvmVcpu::KvmVcpu(KvmMachine& machine, VcpuSlot slot) : machine_(machine), slot_(slot) {}
+
+KvmVcpu::~KvmVcpu() { machine_.release_vcpu(slot_); }
+
+int KvmVcpu::reset(const kvm_sregs& sregs, bool reused) {
+  kvm_run* run = slot_.run;
+  run->immediate_exit = 0;
+  run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  run->s.regs.sregs = sregs;
+  memset(&run->s.regs.regs, 0, sizeof run->s.regs.regs);
+  run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  regs().rflags = kForcedFlags;
+  *cell() = 0;
+  if (!reused) return 0;
+  return machine_.set_initial_xstate(*this);
+}
+
+KvmVcpu::Frame& KvmVcpu::frame() {
+  // The gates push exactly this; the page belongs to this vCPU alone and is not reachable at CPL 3.
+  return *reinterpret_cast<Frame*>(slot_.task_page + kFrameOffset);
+}
+
+void KvmVcpu::leave_by_iret() {
+  Regs& r = regs();
+  Frame& f = frame();
+  f.rip = r.rip;
+  f.cs = kUserCs;
+  f.rflags = user_flags(r.rflags);
+  f.rsp = r.rsp;
+  f.ss = kUserSs;
+  r.rip = EntryCode::iret();
+  r.rsp = task_page(slot_.index) + kFrameOffset + offsetof(Frame, rip);
+  r.rflags = 2;
+}
+
+/// Puts the payload state of regs() where the coming entry takes it from.
+void KvmVcpu::load_user_state() {
+  Regs& r = regs();
+  switch (stance_) {
+    case Stance::kPendingIo:
+      return;
+    case Stance::kUser:
+      r.rflags = user_flags(r.rflags);
+      break;
+    case Stance::kTrampoline:
+      // sysretq takes rip from rcx and rflags from r11; anything else needs iretq.
+      if (r.rcx == r.rip && user_flags(r.r11) == user_flags(r.rflags)) {
+        r.rip = trampoline_rip_;
+        r.r11 = user_flags(r.rflags);
+        r.rflags = 2;
+        break;
+      }
+      leave_by_iret();
+      break;
+    case Stance::kGate:
+      leave_by_iret();
+      break;
+  }
+  slot_.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+Exit KvmVcpu::run() {
+  if (stance_ != Stance::kPendingIo && !canonical(regs().rip)) {
+    // The CPU would refuse the entry itself; Linux gives the thread a general protection fault.
+    return Exit{.kind = ExitKind::kException, .vector = kGeneralProtection};
+  }
+  load_user_state();
+  for (;;) {
+    // KVM_RUN: the run page stays mapped as long as this object lives; registers travel in it (SYNC_REGS).
+    int rc = ioctl(slot_.fd, KVM_RUN, 0);
+    int error = errno;
+    slot_.run->kvm_dirty_regs = 0;
+    stance_ = Stance::kUser;
+    if (rc == 0 && slot_.run->exit_reason == KVM_EXIT_IO) return classify_io();
+    if (rc < 0 && error == EAGAIN) continue;
+    if (rc < 0 && error == EINTR) {
+      Exit exit;
+      if (classify_interrupt(&exit)) return exit;
+      continue;
+    }
+    return failure(rc < 0 ? error : 0);
+  }
+}
+
+Exit KvmVcpu::classify_io() {
+  Regs& r = regs();
+  kvm_run* run = slot_.run;
+  if (EntryCode::in_gates(r.rip)) {
+    stance_ = Stance::kGate;
+    const Frame& f = frame();
+    Exit exit{.kind = ExitKind::kException,
+              .vector = static_cast<uint8_t>(f.vector),
+              .error_code = static_cast<uint32_t>(f.error)};
+    if (exit.vector == kPageFault) exit.address = run->s.regs.sregs.cr2;
+    r.rip = f.rip;
+    r.rsp = f.rsp;
+    r.rflags = f.rflags;
+    return exit;
+  }
+  if (EntryCode::in_trampoline(r.rip)) {
+    bool at_cpl0 = (run->s.regs.sregs.cs.selector & 3) == 0;
+    stance_ = at_cpl0 ? Stance::kTrampoline : Stance::kUser;
+    trampoline_rip_ = r.rip;
+    r.rip = r.rcx;
+    r.rflags = r.r11;
+    return Exit{.kind = ExitKind::kSyscall};
+  }
+  stance_ = Stance::kPendingIo;
+  return Exit{.kind = ExitKind::kIo,
+              .size = run->io.size,
+              .is_in = run->io.direction == KVM_EXIT_IO_IN,
+              .port = run->io.port,
+              .count = run->io.count};
+}
+
+/// A signal or kick stopped the guest. False: it stands before one of the `out`s; let it reach that first (the
+/// caller looks at its signals after every exit).
+bool KvmVcpu::classify_interrupt(Exit* exit) {
+  Regs& r = regs();
+  *exit = Exit{.kind = ExitKind::kInterrupted};
+  if (EntryCode::in_gates(r.rip)) {
+    if (r.rip <= EntryCode::gates_out()) {
+      slot_.run->immediate_exit = 0;
+      return false;
+    }
+    stance_ = Stance::kGate;
+    const Frame& f = frame();
+    r.rip = f.rip;
+    r.rsp = f.rsp;
+    r.rflags = f.rflags;
+    return true;
+  }
+  if (!EntryCode::in_trampoline(r.rip)) return true;
+  bool at_cpl0 = (slot_.run->s.regs.sregs.cs.selector & 3) == 0;
+  if (r.rip == kTrampoline) {
+    slot_.run->immediate_exit = 0;
+    return false;
+  }
+  if (!at_cpl0) return true;
+  stance_ = Stance::kTrampoline;
+  trampoline_rip_ = r.rip;
+  r.rip = r.rcx;
+  r.rflags = r.r11;
+  return true;
+}
+
+Exit KvmVcpu::failure(int error) {
+  kvm_run* run = slot_.run;
+  if (error == EFAULT) {
+    bool told = run->exit_reason == KVM_EXIT_MEMORY_FAULT_;
+    return Exit{.kind = ExitKind::kMemoryFault, .address = told ? memory_fault_gpa(*run) : 0};
+  }
+  if (error != 0) return Exit{.kind = ExitKind::kFailed, .detail = static_cast<uint32_t>(error)};
+  switch (run->exit_reason) {
+    case KVM_EXIT_MMIO:
+      return Exit{.kind = ExitKind::kMemoryFault, .address = run->mmio.phys_addr};
+    case KVM_EXIT_SHUTDOWN:
+      return Exit{.kind = ExitKind::kShutdown};
+    case KVM_EXIT_INTERNAL_ERROR:
+      return Exit{.kind = ExitKind::kFailed, .detail = run->internal.suberror};
+    default:
+      return Exit{.kind = ExitKind::kFailed, .detail = run->exit_reason};
+  }
+}
+
+void KvmVcpu::settle() {
+  if (stance_ != Stance::kPendingIo) return;
+  // KVM finishes the instruction at the next KVM_RUN; with immediate_exit it does nothing else (api.rst, 5).
+  slot_.run->immediate_exit = 1;
+  ioctl(slot_.fd, KVM_RUN, 0);
+  slot_.run->immediate_exit = kicked_;
+  stance_ = Stance::kUser;
+}
+
+void KvmVcpu::kick() {
+  kicked_ = true;
+  slot_.run->immediate_exit = 1;
+}
+
+void KvmVcpu::unkick() {
+  kicked_ = false;
+  slot_.run->immediate_exit = 0;
+}
+
+SegmentBases KvmVcpu::bases() {
+  return {slot_.run->s.regs.sregs.fs.base, slot_.run->s.regs.sregs.gs.base};
+}
+
+void KvmVcpu::set_bases(const SegmentBases& bases) {
+  slot_.run->s.regs.sregs.fs.base = bases.fs;
+  slot_.run->s.regs.sregs.gs.base = bases.gs;
+  slot_.run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+}
+
+int KvmVcpu::get_xstate(void* buffer) {
+  // The buffer holds xstate_size() bytes as KVM_CAP_XSAVE2 demands.
+  unsigned long request = machine_.has_xsave2() ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+  return ioctl(slot_.fd, request, buffer) == 0 ? 0 : -errno;
+}
+
+int KvmVcpu::set_xstate(const void* buffer) {
+  return ioctl(slot_.fd, KVM_SET_XSAVE, buffer) == 0 ? 0 : -errno;
+}
+
+uint64_t KvmVcpu::cell_address() const { return kCells + slot_.index * kCellStride; }
+
+uint64_t* KvmVcpu::cell() { return machine_.cell(slot_.index); }
+
+}  // namespace km::kvm
