@@ -6,12 +6,20 @@
 
 namespace km {
 
-/// Trace tags for -V; each prints only when its bit is enabled (see kTraceTags in log.cc).
+/// Trace tags for -V; each prints only when its bit is enabled (names: kTraceTags in log.cc).
 enum class Tag : uint8_t { kVcpu, kKvm, kKkm, kMem, kSignals, kProc, kExec, kFork, kArgs, kLoad, kFiles, kHypercall, kCount };
 
-/// Chooses the destination: "stderr", "none" or a file name (opened O_APPEND, close-on-exec, hidden fd).
-/// Returns 0 or -errno.
+/// Chooses the destination: "stderr", "none" or a file name (created 0644, appended to, close-on-exec, private
+/// descriptor). Without a call the log goes to stderr. Returns 0 or -errno, the destination then unchanged.
 int log_open(const char* destination);
+
+/// Remembers what stderr is now. From then on nothing is written to descriptor 2 once it names another file: a payload
+/// may close it and get the number again for its own data.
+void log_remember_stderr();
+
+/// Keeps a private copy of the present stderr for log and complaints; to be called before descriptor 2 is redirected
+/// on the payload's behalf (--log-to). Returns 0 or -errno.
+int log_keep_stderr();
 
 /// Enables the tags whose names match the extended regular expression (case-insensitive); empty = all.
 /// Returns 0 or -EINVAL.
@@ -19,7 +27,11 @@ int log_enable(const char* regex);
 
 bool log_enabled(Tag tag);
 
-/// Always printed (warnings and errors).
+/// Name of the calling thread in the log, at most 15 characters ("vcpu-3"). Unnamed: "km" for the first thread,
+/// "tid-<n>" for others.
+void log_name_thread(const char* name);
+
+/// Always printed (warnings and errors). One write(2) a line; control characters become '?'; errno is kept.
 [[gnu::format(printf, 3, 4)]] void log_line(const char* function, int line, const char* format, ...);
 
 /// One line for the user on stderr, `km: <text>`, whatever the log destination is.
