@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels the lab knows and the Debian releases they come from. Adding a kernel is adding a line here.
+
+/** A Debian release: the suites apt reads for it. Those ending in -security come from the security mirror. */
+export interface Release {
+  readonly name: string;
+  readonly suites: readonly string[];
+}
+
+export const releases = {
+  bullseye: { name: "bullseye", suites: ["bullseye", "bullseye-security"] },
+  bookworm: { name: "bookworm", suites: ["bookworm", "bookworm-security"] },
+  trixie: { name: "trixie", suites: ["trixie", "trixie-security"] },
+  sid: { name: "sid", suites: ["sid"] },
+} as const satisfies Record<string, Release>;
+
+export type ReleaseName = keyof typeof releases;
+
+export interface Kernel {
+  /** What --kernel takes. */
+  readonly id: string;
+  readonly release: ReleaseName;
+  /** Debian flavour: part of the package names linux-image-FLAVOUR and linux-headers-FLAVOUR. */
+  readonly flavour: "amd64" | "cloud-amd64";
+  /** The cloud flavour is built without 9p: only initramfs guests. */
+  readonly has9p: boolean;
+  /** Release whose toolchain compiles modules for it, and the compiler. */
+  readonly buildRoot: ReleaseName;
+  readonly compiler: string;
+}
+
+export const kernels: readonly Kernel[] = [
+  {
+    id: "5.10",
+    release: "bullseye",
+    flavour: "amd64",
+    has9p: true,
+    buildRoot: "bookworm",
+    compiler: "gcc-12",
+  },
+  {
+    id: "6.1",
+    release: "bookworm",
+    flavour: "amd64",
+    has9p: true,
+    buildRoot: "bookworm",
+    compiler: "gcc-12",
+  },
+  {
+    id: "6.1-cloud",
+    release: "bookworm",
+    flavour: "cloud-amd64",
+    has9p: false,
+    buildRoot: "bookworm",
+    compiler: "gcc-12",
+  },
+  { id: "6.12", release: "trixie", flavour: "amd64", has9p: true, buildRoot: "trixie", compiler: "gcc-14" },
+  { id: "sid", release: "sid", flavour: "amd64", has9p: true, buildRoot: "trixie", compiler: "gcc-14" },
+  {
+    id: "sid-cloud",
+    release: "sid",
+    flavour: "cloud-amd64",
+    has9p: false,
+    buildRoot: "trixie",
+    compiler: "gcc-14",
+  },
+];
+
+/** The kernel that `lab run` and runInGuest() boot when none is named. */
+export const defaultKernel = "6.1";
+
+export function kernelById(id: string): Kernel {
+  const found = kernels.find((kernel) => kernel.id === id);
+  if (found) return found;
+  throw new Error(`no kernel "${id}": the lab knows ${kernels.map((kernel) => kernel.id).join(", ")}`);
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The `npm run lab` command line. docs/lab.md describes it.
+
+import { Command, InvalidArgumentError } from "commander";
+import { messageOf } from "./errors.js";
+import { defaultKernel, kernels } from "./kernels.js";
+import { runCommand } from "./run-command.js";
+
+/** The lab itself went wrong: told apart from what a command in the guest answered, as docker does. */
+const labFailed = 125;
+
+function count(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("a whole number above 0 is needed");
+}
+
+function collect(text: string, before: readonly string[]): string[] {
+  return [...before, text];
+}
+
+const kernelNames = kernels.map(({ id }) => id).join(", ");
+
+const lab = new Command("lab").description("boot Debian kernels in QEMU and run suites in them");
+lab.enablePositionalOptions(); // so that `run`'s options end where its command begins
+
+lab
+  .command("run")
+  .description("run one command in a guest that has the host's root and a /dev/kvm")
+  .argument("<command...>", "the command and its arguments, behind --")
+  .option("--kernel <id>", `one of ${kernelNames}`, defaultKernel)
+  .option("--cpus <n>", "virtual CPUs", count, 1)
+  .option("--memory <MiB>", "guest memory", count, 3072)
+  .option("--timeout <seconds>", "kill the command after this", count, 600)
+  .option("--cwd <directory>", "working directory; default: the present one")
+  .option("-e, --env <NAME=VALUE>", "add to the guest's environment", collect, [])
+  .option("--share <directory>", "host directory the guest may write, at /run/kontain-lab/share")
+  .option("-i, --interactive", "pass standard input on", false)
+  .option("--log", "print the guest's kernel log at the end", false)
+  .option("--keep", "keep the console", false)
+  .passThroughOptions()
+  .action(async (command: string[], options) => {
+    process.exitCode = await runCommand(command, options);
+  });
+
+lab.parseAsync().catch((error: unknown) => {
+  process.stderr.write(`lab: ${messageOf(error)}\n`);
+  process.exitCode = labFailed;
+});

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The QEMU process of a guest: its command line and its life.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { Unavailable } from "./errors.js";
+
+export interface Machine {
+  readonly vmlinuz: string;
+  readonly initramfs: string;
+  readonly cpus: number;
+  readonly memoryMiB: number;
+  /** QEMU's -cpu. */
+  readonly cpuModel: string;
+  /** Appended to the kernel command line. */
+  readonly kernelArgs: readonly string[];
+  /** Host directories offered over 9p, by mount tag. */
+  readonly shares: readonly Share[];
+  /** Unix socket the virtio-serial port connects to. */
+  readonly socket: string;
+  readonly consolePath: string;
+}
+
+export interface Share {
+  readonly tag: string;
+  readonly path: string;
+  readonly readonly: boolean;
+}
+
+/** SVM with nested paging under TCG, enough for kvm_amd to offer /dev/kvm in the guest. */
+export const nestedSvmCpu = "EPYC,+svm,+npt";
+
+function onPath(program: string): string | undefined {
+  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/bin", "/usr/sbin"];
+  return directories
+    .map((directory) => join(directory, program))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+export function qemuPath(): string {
+  const path = process.env.KONTAIN_LAB_QEMU || onPath("qemu-system-x86_64");
+  if (path) return path;
+  throw new Unavailable(
+    "qemu-system-x86_64 is missing: apt-get install --no-install-recommends qemu-system-x86",
+  );
+}
+
+// A comma inside a QEMU option value is written twice.
+const quote = (value: string) => value.replaceAll(",", ",,");
+
+/** q35, because the microvm machine hangs with Debian's kernels at interrupt set-up. */
+export function qemuArguments(machine: Machine): string[] {
+  const kernelArgs = ["console=ttyS0", "panic=-1", "oops=panic", "loglevel=6", "random.trust_cpu=on"];
+  const shares = machine.shares.flatMap(({ tag, path, readonly }) => [
+    "-fsdev",
+    `local,id=${tag},path=${quote(path)},security_model=none,multidevs=remap,readonly=${readonly ? "on" : "off"}`,
+    "-device",
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ]);
+  return [
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot"],
+    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.cpuModel],
+    ...["-smp", String(machine.cpus), "-m", String(machine.memoryMiB)],
+    ...["-kernel", machine.vmlinuz, "-initrd", machine.initramfs],
+    ...["-append", [...kernelArgs, ...machine.kernelArgs].join(" ")],
+    ...["-chardev", `file,id=console,path=${quote(machine.consolePath)}`, "-serial", "chardev:console"],
+    ...["-device", "virtio-serial-pci", "-chardev", `socket,id=lab,path=${quote(machine.socket)}`],
+    ...["-device", "virtserialport,chardev=lab,name=lab"],
+    ...shares,
+  ];
+}
+
+/**
+ * Starts QEMU. Where setpriv(1) is there, the kernel kills QEMU when this process dies, however it dies.
+ * Its standard error is a pipe; everything else is closed.
+ */
+export function startQemu(machine: Machine): ChildProcess {
+  const qemu = qemuPath();
+  const setpriv = onPath("setpriv");
+  const command = [...(setpriv ? [setpriv, "--pdeathsig", "KILL"] : []), qemu, ...qemuArguments(machine)];
+  return spawn(command[0] as string, command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+}
