@@ -6,15 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "native/driver/driver.h"
+#include "native/loader/load_error.h"
+
 namespace km {
 
 class AddressSpace;
-
-/// Why a file cannot be run: errno as execve(2) would give it and one line for people.
-struct LoadError {
-  int error = 0;
-  std::string message;
-};
 
 /// A program resolved from what was typed: shebang lines followed, the file opened and its headers checked.
 struct Program {
@@ -23,8 +20,17 @@ struct Program {
   std::vector<std::string> argv;      ///< with interpreter and script inserted for `#!` files
 };
 
-/// Opens `file` (a path; no PATH search), follows `#!` (at most 4 deep, as Linux), checks type and x-permission.
+/// Finds a command as execvp(3) does: a name with a slash is itself; else the first executable regular file of that
+/// name in `path` (value of PATH; nullptr: the default path), else the name itself, a file in the current directory.
+std::string find_command(const std::string& name, const char* path);
+
+/// Opens `file` (a path; no PATH search), follows `#!` (as deep as Linux does), checks type, x-permission and the
+/// ELF header. AT_EXECFN is `file`, not Program::path. On failure nothing stays open.
 bool resolve_program(const std::string& file, std::vector<std::string> argv, Program* program, LoadError* error);
+
+/// Everything load_image() can find wrong without mapping anything: both ELF files, their placement in `window`. For
+/// execve(2), which must fail while the caller still exists.
+bool check_program(const Program& program, Window window, LoadError* error);
 
 /// Addresses of a loaded image.
 struct Image {
@@ -36,7 +42,7 @@ struct Image {
   bool executable_stack = false; ///< PT_GNU_STACK says so
 };
 
-/// Maps the ELF file and its PT_INTERP into the address space.
+/// Maps the ELF file and its PT_INTERP into the address space and sets where the heap begins.
 bool load_image(const Program& program, AddressSpace& memory, Image* image, LoadError* error);
 
 struct StackInput {
@@ -50,6 +56,7 @@ struct StackInput {
 };
 
 /// Writes argc/argv/envp/auxv as execve(2) does; returns the initial rsp. `auxv` receives the pairs incl. AT_NULL.
+/// [stack_top - stack_size, stack_top) must be mapped writable.
 bool build_stack(const StackInput& input, uint64_t* rsp, std::vector<uint64_t>* auxv, LoadError* error);
 
 }  // namespace km
