@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a verb of `kontain` is, and what all of them share.
+import { createInterface } from "node:readline/promises";
+import type { Command } from "commander";
+
+/** Adds itself to the program: name, options, action. An action sets process.exitCode. */
+export type Verb = (program: Command) => void;
+
+/** Wrong use of the command line: one line, exit status 2. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+export interface ConsentOptions {
+  yes?: boolean;
+  input?: boolean;
+  json?: boolean;
+}
+
+/** Asks on a terminal; without one, or when not allowed to ask, the answer is what `--yes` says. */
+export async function consent(question: string, options: ConsentOptions): Promise<boolean> {
+  if (options.yes) return true;
+  const mayAsk = options.input !== false && !options.json && process.stdin.isTTY && process.stdout.isTTY;
+  if (!mayAsk) return false;
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+  } finally {
+    terminal.close();
+  }
+}
+
+/** A signal that Ctrl-C and SIGTERM give once; the second time they end the process as usual. */
+export function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}

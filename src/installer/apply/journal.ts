@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// The journal of an installation: PREFIX/.install/journal, one JSON record a line, fsync-ed before what it announces is
+// done. PREFIX/.install/backup/N holds what a step replaced: the original inode itself, so that undoing restores
+// content, owner, mode, times and all. The prefix, if it was not there, appears together with its journal in one
+// rename; so at every moment either nothing has happened or the journal tells what.
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { errorCode, lstatIfThere, syncFolder, temporaryFor } from "../../base/files.js";
+import type { Step } from "../plan/plan.js";
+
+/** What was at a step's path before it. backup: name under .install/backup. */
+export type Before = { type: "absent" } | { type: "file"; backup: string };
+
+export type JournalRecord =
+  /** First record; `made`: folders made to hold the journal, outermost first. */
+  | { type: "begin"; format: 1; prefix: string; made: string[] }
+  | { type: "intent"; seq: number; step: Step; was: Before }
+  | { type: "done"; seq: number }
+  | { type: "undone"; seq: number }
+  /** Everything so far is an installation that ran its payload. */
+  | { type: "verified"; version: string; device: string; at: string };
+
+export type Intent = Extract<JournalRecord, { type: "intent" }>;
+
+export class JournalError extends Error {
+  override name = "JournalError";
+}
+
+/** Called between any two durable changes; a test makes it throw to play a crash at that moment. */
+export type Checkpoint = (where: string) => void;
+
+export function stateFolder(prefix: string): string {
+  return join(prefix, ".install");
+}
+
+function journalFile(prefix: string): string {
+  return join(stateFolder(prefix), "journal");
+}
+
+/** The complete records of a journal; a last line that a crash tore off is no record. */
+export function parseJournal(text: string, path: string): JournalRecord[] {
+  const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
+  return lines.filter(Boolean).map((line, index) => {
+    try {
+      return JSON.parse(line) as JournalRecord;
+    } catch {
+      throw new JournalError(
+        `${path}: line ${index + 1} is damaged; restore the file, or remove the prefix by hand`,
+      );
+    }
+  });
+}
+
+/** The records of the installation in `prefix`, or undefined where there is none. */
+export async function readJournal(prefix: string): Promise<JournalRecord[] | undefined> {
+  const path = journalFile(prefix);
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return undefined;
+    throw error;
+  }
+  const records = parseJournal(text, path);
+  const first = records[0];
+  if (first?.type !== "begin" || first.format !== 1) {
+    throw new JournalError(`${path}: not a journal this version can read`);
+  }
+  return records;
+}
+
+/** Intents that still stand, oldest first. */
+export function standing(records: JournalRecord[]): Intent[] {
+  const undone = new Set(records.filter((record) => record.type === "undone").map((record) => record.seq));
+  return records.filter((record): record is Intent => record.type === "intent" && !undone.has(record.seq));
+}
+
+/** `path` and those of its parents that do not exist, outermost first. */
+async function missingFolders(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let folder = path; !(await lstatIfThere(folder)); folder = dirname(folder)) missing.unshift(folder);
+  return missing;
+}
+
+/** Removes what a crash during creation or removal of `prefix` left beside it: never anything with a live journal. */
+export async function sweep(prefix: string): Promise<void> {
+  await rm(temporaryFor(stateFolder(prefix)), { recursive: true, force: true });
+  for (let folder = prefix; dirname(folder) !== folder; folder = dirname(folder)) {
+    const leftover = temporaryFor(folder);
+    if (await lstatIfThere(leftover)) await rm(leftover, { recursive: true, force: true });
+  }
+}
+
+async function createState(prefix: string): Promise<void> {
+  const made = await missingFolders(prefix);
+  // What appears in one rename: the outermost missing folder, or, in a prefix that is there, the state folder.
+  const place = made[0] ?? stateFolder(prefix);
+  const temporary = temporaryFor(place);
+  const state = temporary + stateFolder(prefix).slice(place.length);
+  await mkdir(join(state, "backup"), { recursive: true });
+  const begin: JournalRecord = { type: "begin", format: 1, prefix, made };
+  const handle = await open(join(state, "journal"), "wx", 0o644);
+  try {
+    await handle.writeFile(`${JSON.stringify(begin)}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await syncFolder(state);
+  await rename(temporary, place);
+  await syncFolder(dirname(place));
+}
+
+/** An open journal that can be added to. Holds the installation's lock until closed. */
+export class Journal {
+  private closed = false;
+
+  private constructor(
+    readonly prefix: string,
+    readonly records: JournalRecord[],
+    private readonly handle: FileHandle,
+    private readonly lock: string,
+  ) {}
+
+  /** Opens the journal of `prefix`; `create`: makes prefix and journal where there is none. */
+  static async open(prefix: string, { create }: { create: boolean }): Promise<Journal | undefined> {
+    await sweep(prefix);
+    if (!(await readJournal(prefix))) {
+      if (!create) return undefined;
+      await createState(prefix);
+    }
+    const lock = await takeLock(prefix);
+    try {
+      const records = (await readJournal(prefix)) ?? [];
+      const handle = await open(journalFile(prefix), "a+");
+      // A line torn off by a crash goes, so that the next record starts a line.
+      const text = await handle.readFile("utf8");
+      await handle.truncate(Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
+      return new Journal(prefix, records, handle, lock);
+    } catch (error) {
+      await rm(lock, { force: true });
+      throw error;
+    }
+  }
+
+  nextSeq(): number {
+    return (
+      this.records.reduce((most, record) => ("seq" in record ? Math.max(most, record.seq) : most), 0) + 1
+    );
+  }
+
+  /** Adds a record; it is on the disk when this resolves. */
+  async add(record: JournalRecord): Promise<void> {
+    await this.handle.appendFile(`${JSON.stringify(record)}\n`);
+    await this.handle.sync();
+    this.records.push(record);
+  }
+
+  backupPath(name: string): string {
+    return join(stateFolder(this.prefix), "backup", name);
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.handle.close();
+    await rm(this.lock, { force: true });
+  }
+}
+
+/** Start time of a process in clock ticks since boot (proc(5), stat field 22), or undefined when it is gone. */
+async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** One installer at a time. A lock whose process is gone is taken over. */
+async function takeLock(prefix: string): Promise<string> {
+  const path = join(stateFolder(prefix), "lock");
+  const mine = `${process.pid} ${await startTime(process.pid)}`;
+  for (let attempt = 0; attempt < 2; attempt++) {
+    try {
+      const handle = await open(path, "wx", 0o644);
+      await handle.writeFile(mine);
+      await handle.close();
+      return path;
+    } catch (error) {
+      if (errorCode(error) !== "EEXIST") throw error;
+    }
+    const holder = await readFile(path, "utf8").catch(() => "");
+    const [pid, started] = holder.split(" ");
+    if (pid && started && (await startTime(Number(pid))) === started) {
+      throw new JournalError(
+        `another installer (process ${pid}) is at work in ${prefix}; wait for it to end`,
+      );
+    }
+    await rm(path, { force: true });
+  }
+  throw new JournalError(`${path}: cannot be taken; remove it if no installer is running`);
+}
