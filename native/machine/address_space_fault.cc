@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Page faults of the payload, pages the host cannot provide, and moving to a fresh machine after fork.
+#include <algorithm>
+#include <csignal>
+
+#include "native/machine/address_space.h"
+#include "native/machine/address_space_host.h"
+
+namespace km {
+
+using host::align_down;
+using host::kPage;
+
+namespace {
+
+// Page-fault error code (SDM vol. 3, 4.7).
+constexpr uint32_t kFaultWrite = 1u << 1, kFaultFetch = 1u << 4;
+// So many memory faults on one page that every probe called fine: the driver cannot map it.
+constexpr unsigned kMostRepeats = 64;
+
+}  // namespace
+
+FaultVerdict AddressSpace::page_fault(uint64_t addr, uint32_t error_code) {
+  const bool writes = error_code & kFaultWrite, fetches = error_code & kFaultFetch;
+  std::lock_guard<std::mutex> guard(lock_);
+  auto it = find(addr);
+  // A guard region is SEGV_MAPERR on Linux as well (VM_FAULT_SIGSEGV ends in bad_area_nosemaphore).
+  if (it == tree_.end() || (it->second.marks & kGuard)) return {SIGSEGV, SEGV_MAPERR, addr};
+  const Vma& vma = it->second;
+  const uint32_t needed = writes ? kWrite : fetches ? kExec : kRead;
+  if (!(vma.access() & needed)) return {SIGSEGV, SEGV_ACCERR, addr};
+
+  if ((writes ? host::probe_write(addr) : host::probe_read(addr)) < 0) {
+    suspect_count_ = 0;
+    return {SIGBUS, BUS_ADRERR, addr};
+  }
+  const uint64_t page = align_down(addr, kPage);
+  last_filled_ = page;
+  // What lies below a page the file has is inside the file as well; what lies above may not be.
+  const uint64_t hi = vma.backed() ? page + kPage : vma.end;
+  if (machine_->fill(page, it->first, hi, vma.access()) < 0) return {SIGBUS, BUS_ADRERR, addr};
+  return {};
+}
+
+// Makes the host invalidate [lo, hi) (its MMU notifier drops what the device cached) without a moment in which a
+// forwarded system call could not read or write there: nothing of ours executes in the window, so PROT_EXEC is free
+// to flip.
+void AddressSpace::zap_host(uint64_t lo, uint64_t hi, const Vma& vma) {
+  const int prot = host::prot_of(vma.prot);
+  const int other = prot ^ PROT_EXEC;
+  // Execute-only is mapped readable, so `other` is never PROT_EXEC alone. A noexec file system refuses the flip.
+  if (host::mprotect(lo, hi - lo, other) < 0) host::mprotect(lo, hi - lo, PROT_NONE);
+  host::mprotect(lo, hi - lo, prot);
+}
+
+FaultVerdict AddressSpace::memory_fault(uint64_t page) {
+  std::lock_guard<std::mutex> guard(lock_);
+  page = align_down(page, kPage);
+  const uint64_t suspect = page ? page : last_filled_;
+  suspect_count_ = suspect == suspect_ ? suspect_count_ + 1 : 0;
+  suspect_ = suspect;
+  if (suspect_count_ > kMostRepeats) {
+    suspect_count_ = 0;
+    return {SIGBUS, BUS_ADRERR, suspect};
+  }
+  // Without a hint: file mappings first; if that does not turn the access into a #PF, everything.
+  const bool all = suspect_count_ > kMostRepeats / 2;
+  bool hidden = false;
+  for (const auto& [start, vma] : tree_) {
+    if (vma.access() == kNone) continue;
+    uint64_t lo = start, hi = vma.end;
+    if (page != 0) {
+      if (page < lo || page >= hi) continue;
+      lo = page;
+      hi = page + kPage;
+    } else if (!all && !vma.backed()) {
+      continue;
+    }
+    if (machine_->protect(lo, hi - lo, kNone) < 0) return {SIGBUS, BUS_ADRERR, suspect};
+    zap_host(lo, hi, vma);
+    hidden = true;
+  }
+  if (page != 0 && !hidden) return {SIGSEGV, SEGV_MAPERR, page};
+  return {};
+}
+
+int AddressSpace::attach(Machine& machine) {
+  std::lock_guard<std::mutex> guard(lock_);
+  if (machine.window().start != window_.start || machine.window().end != window_.end) return -EINVAL;
+  machine_ = &machine;
+  for (const auto& [start, vma] : pieces_of(window_.start, window_.end))
+    if (vma.marks & kDontFork) erase_range(start, vma.end);
+  return show(window_.start, window_.end);
+}
+
+}  // namespace km
