@@ -169,6 +169,8 @@ bool log_enabled(Tag tag) {
   return (enabled_tags.load(std::memory_order_relaxed) >> static_cast<unsigned>(tag)) & 1;
 }
 
+std::span<const char* const> log_tags() { return kTraceTags; }
+
 void log_name_thread(const char* name) { snprintf(thread_name, sizeof(thread_name), "%s", name); }
 
 void log_line(const char* function, int line, const char* format, ...) {

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace km {
 
-/// Trace tags for -V; each prints only when its bit is enabled (names: kTraceTags in log.cc).
+/// Trace tags for -V; each prints only when its bit is enabled (names: log_tags()).
 enum class Tag : uint8_t { kVcpu, kKvm, kKkm, kMem, kSignals, kProc, kExec, kFork, kArgs, kLoad, kFiles, kHypercall, kCount };
 
 /// Chooses the destination: "stderr", "none" or a file name (created 0644, appended to, close-on-exec, private
@@ -26,6 +27,9 @@ int log_keep_stderr();
 int log_enable(const char* regex);
 
 bool log_enabled(Tag tag);
+
+/// Names of the tags, in the order of Tag.
+std::span<const char* const> log_tags();
 
 /// Name of the calling thread in the log, at most 15 characters ("vcpu-3"). Unnamed: "km" for the first thread,
 /// "tid-<n>" for others.

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// km's command line and environment: `km [options] program [arguments...]`. What exists is data in options_table.cc.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace km {
+
+using Strings = std::vector<std::string>;
+
+/// Classes of system calls for --trace (names: kTraceClasses in options_table.cc).
+enum TraceClass : uint32_t {
+  kTraceFile = 1,      ///< calls that name a file
+  kTraceDesc = 2,      ///< calls on descriptors
+  kTraceNet = 4,
+  kTraceProcess = 8,
+  kTraceMemory = 16,
+  kTraceSignal = 32,
+  kTraceAll = 0xffffffff,  ///< "all": calls of no class too
+};
+
+struct Options {
+  std::string program;            ///< as typed; not yet looked up
+  Strings argv;                   ///< of the payload, argv[0] included
+  Strings envp;                   ///< of the payload
+  bool verbose = false;           ///< -V or KM_VERBOSE
+  std::string verbose_tags;       ///< regular expression; empty: all
+  std::string km_log_to;          ///< empty: stderr
+  std::string log_to;             ///< payload's stdout and stderr; empty: inherited
+  bool wait_for_signal = false;
+  bool dump_shutdown = false;
+  bool core_on_err = false;
+  bool overcommit_memory = false;
+  bool hcall_stats = false;
+  bool kill_unimplemented = false;
+  bool kontain_vendor_id = false;
+  unsigned membus_width = 0;      ///< guest-physical address bits; 0: what the device offers
+  std::string device;             ///< empty: search
+  uint32_t trace = 0;             ///< TraceClass bits
+};
+
+enum class Command {
+  kRun,         ///< Options are complete
+  kPrint,       ///< print the text on stdout and exit 0 (--help, --version)
+  kUsageError,  ///< the text is one line for stderr; exit with kUsageStatus
+};
+
+constexpr int kUsageStatus = 1;
+
+/// Reads the arguments behind argv[0]. Pure: no file, no global state is touched.
+Command parse_options(const Strings& arguments, const Strings& environment, Options* options, std::string* text);
+
+/// When km was started through a symbolic link of another name than "km", `<directory of the link>/<name>.km`: that is
+/// the payload, and every argument is the payload's. Else empty. `execfn`: what the kernel executed (AT_EXECFN).
+std::string payload_beside_link(const std::string& argv0, const std::string& execfn);
+
+/// parse_options() or payload_beside_link(), whichever applies. `argv` and `envp` are main's.
+Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options, std::string* text);
+
+/// Puts the log and --log-to into effect. Returns false with one line for the user in `text`.
+bool apply_log_options(const Options& options, std::string* text);
+
+}  // namespace km

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "native/km/options_table.h"
+
+#include <string_view>
+
+namespace km {
+namespace {
+
+constexpr unsigned kMinBusWidth = 32, kMaxBusWidth = 62;
+
+struct TraceName {
+  std::string_view name;
+  uint32_t bits;
+};
+constexpr TraceName kTraceClasses[] = {
+    {"file", kTraceFile},     {"desc", kTraceDesc},     {"net", kTraceNet}, {"process", kTraceProcess},
+    {"memory", kTraceMemory}, {"signal", kTraceSignal}, {"all", kTraceAll},
+};
+
+template <bool Options::*Flag>
+bool set_flag(ParseState& state, const std::string&, std::string*) {
+  state.options->*Flag = true;
+  return true;
+}
+
+template <std::string Options::*Text>
+bool set_text(ParseState& state, const std::string& value, std::string* why) {
+  if (value.empty()) {
+    *why = "got an empty value; name a file";
+    return false;
+  }
+  state.options->*Text = value;
+  return true;
+}
+
+bool set_verbose(ParseState& state, const std::string& value, std::string*) {
+  state.options->verbose = true;
+  state.options->verbose_tags = value;
+  return true;
+}
+
+bool set_trace(ParseState& state, const std::string& value, std::string* why) {
+  std::string_view rest = value;
+  while (true) {
+    std::string_view word = rest.substr(0, rest.find(','));
+    uint32_t bits = 0;
+    for (const TraceName& known : kTraceClasses) {
+      if (known.name == word) bits = known.bits;
+    }
+    if (bits == 0) {
+      *why = "does not know the class '" + std::string(word) + "'; take one or more of " + trace_class_list();
+      return false;
+    }
+    state.options->trace |= bits;
+    if (word.size() == rest.size()) return true;
+    rest.remove_prefix(word.size() + 1);
+  }
+}
+
+bool set_bus_width(ParseState& state, const std::string& value, std::string* why) {
+  unsigned bits = 0;
+  for (char c : value) {
+    if (c < '0' || c > '9' || bits > kMaxBusWidth) {
+      bits = 0;
+      break;
+    }
+    bits = bits * 10 + static_cast<unsigned>(c - '0');
+  }
+  if (bits >= kMinBusWidth && bits <= kMaxBusWidth) {
+    state.options->membus_width = bits;
+    return true;
+  }
+  *why = "needs a number from " + std::to_string(kMinBusWidth) + " to " + std::to_string(kMaxBusWidth) + ", not '" +
+         value + "'";
+  return false;
+}
+
+bool add_putenv(ParseState& state, const std::string& value, std::string* why) {
+  size_t equals = value.find('=');
+  if (equals == 0 || equals == value.npos) {
+    *why = "needs NAME=VALUE, not '" + value + "'";
+    return false;
+  }
+  state.putenv.push_back(value);
+  return true;
+}
+
+bool set_copyenv(ParseState& state, const std::string& value, std::string* why) {
+  if (state.copyenv_given) {
+    *why = "may be given once; join the prefixes: A=B=C";
+    return false;
+  }
+  state.copyenv_given = true;
+  for (size_t at = 0; at <= value.size();) {
+    size_t end = value.find('=', at);
+    if (end == value.npos) end = value.size();
+    if (end > at) state.copyenv.push_back(value.substr(at, end - at));
+    at = end + 1;
+  }
+  if (!state.copyenv.empty()) return true;
+  *why = "needs prefixes of variables to leave out: A=B=C";
+  return false;
+}
+
+bool print_version(ParseState& state, const std::string&, std::string*) {
+  state.print = version_text();
+  return true;
+}
+
+bool print_help(ParseState& state, const std::string& value, std::string* why) {
+  if (value.empty()) {
+    state.print = help_text();
+  } else if (value == "markdown") {
+    state.print = help_markdown();
+  } else {
+    *why = "can only be followed by =markdown";
+    return false;
+  }
+  return true;
+}
+
+using enum OptionArg;
+using enum OptionKind;
+
+constexpr OptionSpec kOptions[] = {
+    {"verbose", 'V', kOptional, kNormal, "REGEX",
+     "Log what the monitor does; with REGEX (extended, any case) only the tags that match.",
+     set_verbose},
+    {"trace", 0, kRequired, kNormal, "CLASSES",
+     "Log the payload's system calls of these classes, decoded.", set_trace},
+    {"km-log-to", 'k', kRequired, kNormal, "FILE",
+     "Where the monitor's own log goes: a file (appended to), stderr or none. Default: stderr.",
+     set_text<&Options::km_log_to>},
+    {"log-to", 'l', kRequired, kNormal, "FILE", "Append the payload's stdout and stderr to FILE.",
+     set_text<&Options::log_to>},
+    {"putenv", 'e', kRequired, kNormal, "NAME=VALUE",
+     "Give the payload this variable instead of the whole host environment; repeatable.", add_putenv},
+    {"copyenv", 'E', kRequired, kNormal, "A=B=C",
+     "Give the payload the host environment without the variables whose names start with A, B or C. Not together with "
+     "--putenv.",
+     set_copyenv},
+    {"virt-device", 'F', kRequired, kNormal, "FILE",
+     "Use exactly this device. Default: the first of /dev/kontain, /dev/kvm, /dev/kkm that works.",
+     set_text<&Options::device>},
+    {"membus-width", 'P', kRequired, kNormal, "BITS",
+     "Guest-physical address bits, 32 to 62, in place of what the device offers. Payloads use at most 512 GiB.",
+     set_bus_width},
+    {"hcall-stats", 'S', kNone, kNormal, "", "Print counts and times of system calls at exit.",
+     set_flag<&Options::hcall_stats>},
+    {"kill-unimpl-scall", 0, kNone, kNormal, "",
+     "Send SIGSYS for a system call that is not implemented, instead of returning ENOSYS.",
+     set_flag<&Options::kill_unimplemented>},
+    {"overcommit-memory", 0, kNone, kNormal, "", "Reserve no swap for payload memory (MAP_NORESERVE).",
+     set_flag<&Options::overcommit_memory>},
+    {"wait-for-signal", 0, kNone, kNormal, "", "Wait for SIGUSR1 before the payload starts.",
+     set_flag<&Options::wait_for_signal>},
+    {"dump-shutdown", 0, kNone, kNormal, "", "Dump the registers when the virtual machine breaks down.",
+     set_flag<&Options::dump_shutdown>},
+    {"core-on-err", 0, kNone, kNormal, "", "Abort with a core dump of the monitor on its own fatal errors.",
+     set_flag<&Options::core_on_err>},
+    {"vendorid", 0, kNone, kNormal, "", "Show the payload \"Kontain\" as CPUID vendor.",
+     set_flag<&Options::kontain_vendor_id>},
+    {"version", 'v', kNone, kNormal, "", "Print the version and exit.", print_version},
+    {"help", 'h', kOptional, kNormal, "", "Print this text and exit.", print_help},
+
+    {"enable-1g-pages", 0, kNone, kNoEffect, "", "Guest page tables use 4 KiB and 2 MiB pages.", nullptr},
+    {"disable-1g-pages", 0, kNone, kNoEffect, "", "Guest page tables use 4 KiB and 2 MiB pages.", nullptr},
+
+    {"gdb-server-port", 'g', kOptional, kUnavailable, "PORT", "Debug the payload with gdb.", nullptr},
+    {"gdb-listen", 0, kNone, kUnavailable, "", "Let gdb attach later.", nullptr},
+    {"gdb-dynlink", 0, kNone, kUnavailable, "", "Wait for gdb at the dynamic linker's entry.", nullptr},
+    {"coredump", 'C', kRequired, kUnavailable, "FILE", "Where to write the payload's core dump.", nullptr},
+    {"snapshot", 0, kRequired, kUnavailable, "FILE", "Where to write snapshots.", nullptr},
+    {"mgtpipe", 0, kRequired, kUnavailable, "PATH", "Management socket.", nullptr},
+};
+
+constexpr EnvironmentSpec kEnvironment[] = {
+    {"KM_VERBOSE", "As --verbose; empty: every tag."},
+    {"KM_LOGTO", "As --km-log-to, which goes before it."},
+    {"KM_KILL_UNIMPL_SCALL", "Present: as --kill-unimpl-scall."},
+};
+
+}  // namespace
+
+std::span<const OptionSpec> option_table() { return kOptions; }
+std::span<const EnvironmentSpec> environment_table() { return kEnvironment; }
+
+std::string trace_class_list() {
+  std::string list;
+  for (const TraceName& known : kTraceClasses) list += (list.empty() ? "" : ",") + std::string(known.name);
+  return list;
+}
+
+}  // namespace km
