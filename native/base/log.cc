@@ -141,10 +141,10 @@ void log_remember_stderr() {
 }
 
 int log_keep_stderr() {
-  int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  if (copy < 0) return -errno;
-  int moved = make_private_fd(copy);
-  if (moved < 0) {
+  int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (copy < 0 && errno != EBADF) return -errno;
+  int moved = copy < 0 ? kNowhere : make_private_fd(copy);  // closed from the start: nobody listens
+  if (copy >= 0 && moved < 0) {
     close(copy);
     return moved;
   }

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "native/km/options.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstring>
 #include <string_view>
 
-#include "native/base/log.h"
 #include "native/km/options_table.h"
 
 namespace km {
@@ -169,19 +164,6 @@ Strings to_strings(char** list) {
   return strings;
 }
 
-bool redirect_output(const std::string& file, std::string* text) {
-  int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
-  if (fd < 0) {
-    *text = "cannot open '" + file + "' for --log-to: " + strerror(errno);
-    return false;
-  }
-  int kept = log_keep_stderr();  // the monitor goes on talking to the user
-  bool good = kept >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0;
-  if (!good) *text = std::string("cannot redirect the payload's output for --log-to: ") + strerror(errno);
-  if (fd > STDERR_FILENO) close(fd);
-  return good;
-}
-
 }  // namespace
 
 Command parse_options(const Strings& arguments, const Strings& environment, Options* options, std::string* text) {
@@ -232,22 +214,6 @@ Command read_command_line(char** argv, char** envp, const std::string& execfn, O
   Command command = parse_options(arguments, environment, options, text);
   if (command == Command::kRun) options->argv.front() = argv0;
   return command;
-}
-
-bool apply_log_options(const Options& options, std::string* text) {
-  log_remember_stderr();
-  if (options.verbose && log_enable(options.verbose_tags.c_str()) < 0) {
-    *text = "'" + options.verbose_tags + "' is not a regular expression for --verbose (see regex(7))";
-    return false;
-  }
-  if (!options.km_log_to.empty()) {
-    int result = log_open(options.km_log_to.c_str());
-    if (result < 0) {
-      *text = "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";
-      return false;
-    }
-  }
-  return options.log_to.empty() || redirect_output(options.log_to, text);
 }
 
 }  // namespace km

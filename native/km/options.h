@@ -2,24 +2,12 @@
 // km's command line and environment: `km [options] program [arguments...]`. What exists is data in options_table.cc.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace km {
 
 using Strings = std::vector<std::string>;
-
-/// Classes of system calls for --trace (names: kTraceClasses in options_table.cc).
-enum TraceClass : uint32_t {
-  kTraceFile = 1,      ///< calls that name a file
-  kTraceDesc = 2,      ///< calls on descriptors
-  kTraceNet = 4,
-  kTraceProcess = 8,
-  kTraceMemory = 16,
-  kTraceSignal = 32,
-  kTraceAll = 0xffffffff,  ///< "all": calls of no class too
-};
 
 struct Options {
   std::string program;            ///< as typed; not yet looked up
@@ -38,7 +26,7 @@ struct Options {
   bool kontain_vendor_id = false;
   unsigned membus_width = 0;      ///< guest-physical address bits; 0: what the device offers
   std::string device;             ///< empty: search
-  uint32_t trace = 0;             ///< TraceClass bits
+  std::string trace;              ///< what trace_syscalls() takes; empty: nothing
 };
 
 enum class Command {
@@ -59,7 +47,8 @@ std::string payload_beside_link(const std::string& argv0, const std::string& exe
 /// parse_options() or payload_beside_link(), whichever applies. `argv` and `envp` are main's.
 Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options, std::string* text);
 
-/// Puts the log and --log-to into effect. Returns false with one line for the user in `text`.
-bool apply_log_options(const Options& options, std::string* text);
+/// Puts into effect what belongs to the whole process: log, traces, counters, --kill-unimpl-scall, --log-to. Returns
+/// false with one line for the user in `text`.
+bool apply_options(const Options& options, std::string* text);
 
 }  // namespace km

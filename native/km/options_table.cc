@@ -1,21 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "native/km/options_table.h"
 
-#include <string_view>
-
 namespace km {
 namespace {
 
 constexpr unsigned kMinBusWidth = 32, kMaxBusWidth = 62;
-
-struct TraceName {
-  std::string_view name;
-  uint32_t bits;
-};
-constexpr TraceName kTraceClasses[] = {
-    {"file", kTraceFile},     {"desc", kTraceDesc},     {"net", kTraceNet}, {"process", kTraceProcess},
-    {"memory", kTraceMemory}, {"signal", kTraceSignal}, {"all", kTraceAll},
-};
 
 template <bool Options::*Flag>
 bool set_flag(ParseState& state, const std::string&, std::string*) {
@@ -24,9 +13,9 @@ bool set_flag(ParseState& state, const std::string&, std::string*) {
 }
 
 template <std::string Options::*Text>
-bool set_text(ParseState& state, const std::string& value, std::string* why) {
+bool set_word(ParseState& state, const std::string& value, std::string* why) {
   if (value.empty()) {
-    *why = "got an empty value; name a file";
+    *why = "needs a value that is not empty";
     return false;
   }
   state.options->*Text = value;
@@ -37,24 +26,6 @@ bool set_verbose(ParseState& state, const std::string& value, std::string*) {
   state.options->verbose = true;
   state.options->verbose_tags = value;
   return true;
-}
-
-bool set_trace(ParseState& state, const std::string& value, std::string* why) {
-  std::string_view rest = value;
-  while (true) {
-    std::string_view word = rest.substr(0, rest.find(','));
-    uint32_t bits = 0;
-    for (const TraceName& known : kTraceClasses) {
-      if (known.name == word) bits = known.bits;
-    }
-    if (bits == 0) {
-      *why = "does not know the class '" + std::string(word) + "'; take one or more of " + trace_class_list();
-      return false;
-    }
-    state.options->trace |= bits;
-    if (word.size() == rest.size()) return true;
-    rest.remove_prefix(word.size() + 1);
-  }
 }
 
 bool set_bus_width(ParseState& state, const std::string& value, std::string* why) {
@@ -126,13 +97,15 @@ constexpr OptionSpec kOptions[] = {
     {"verbose", 'V', kOptional, kNormal, "REGEX",
      "Log what the monitor does; with REGEX (extended, any case) only the tags that match.",
      set_verbose},
-    {"trace", 0, kRequired, kNormal, "CLASSES",
-     "Log the payload's system calls of these classes, decoded.", set_trace},
+    {"trace", 0, kRequired, kNormal, "CALLS",
+     "Log the payload's system calls, decoded: names of calls and classes (file,desc,net,process,memory,signal,...,all), "
+     "separated by commas; ! in front of one leaves it out.",
+     set_word<&Options::trace>},
     {"km-log-to", 'k', kRequired, kNormal, "FILE",
      "Where the monitor's own log goes: a file (appended to), stderr or none. Default: stderr.",
-     set_text<&Options::km_log_to>},
+     set_word<&Options::km_log_to>},
     {"log-to", 'l', kRequired, kNormal, "FILE", "Append the payload's stdout and stderr to FILE.",
-     set_text<&Options::log_to>},
+     set_word<&Options::log_to>},
     {"putenv", 'e', kRequired, kNormal, "NAME=VALUE",
      "Give the payload this variable instead of the whole host environment; repeatable.", add_putenv},
     {"copyenv", 'E', kRequired, kNormal, "A=B=C",
@@ -141,7 +114,7 @@ constexpr OptionSpec kOptions[] = {
      set_copyenv},
     {"virt-device", 'F', kRequired, kNormal, "FILE",
      "Use exactly this device. Default: the first of /dev/kontain, /dev/kvm, /dev/kkm that works.",
-     set_text<&Options::device>},
+     set_word<&Options::device>},
     {"membus-width", 'P', kRequired, kNormal, "BITS",
      "Guest-physical address bits, 32 to 62, in place of what the device offers. Payloads use at most 512 GiB.",
      set_bus_width},
@@ -184,11 +157,5 @@ constexpr EnvironmentSpec kEnvironment[] = {
 
 std::span<const OptionSpec> option_table() { return kOptions; }
 std::span<const EnvironmentSpec> environment_table() { return kEnvironment; }
-
-std::string trace_class_list() {
-  std::string list;
-  for (const TraceName& known : kTraceClasses) list += (list.empty() ? "" : ",") + std::string(known.name);
-  return list;
-}
 
 }  // namespace km

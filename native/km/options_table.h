@@ -49,9 +49,6 @@ struct EnvironmentSpec {
 std::span<const OptionSpec> option_table();
 std::span<const EnvironmentSpec> environment_table();
 
-/// "file,desc,...": what --trace takes.
-std::string trace_class_list();
-
 std::string help_text();
 std::string help_markdown();
 std::string version_text();

@@ -99,7 +99,7 @@ std::string help_text() {
   for (const EnvironmentSpec& variable : environment_table()) {
     add_help_line(&out, std::string("  ") + variable.name, variable.help);
   }
-  out += "\nTags of --verbose: " + tag_list() + "\nClasses of --trace: " + trace_class_list() + "\n\n";
+  out += "\nTags of --verbose: " + tag_list() + "\n\n";
   add_wrapped(&out, kLinkAbout, 0);
   out += std::string(kStatusAbout) + "\n";
   return out;
@@ -116,7 +116,7 @@ std::string help_markdown() {
       out += "| `" + long_form(option) + "` | " + letter + " | " + option.help + " |\n";
     }
   }
-  out += "\nTags of `--verbose`: " + tag_list() + ".\n\nClasses of `--trace`: " + trace_class_list() + ".\n";
+  out += "\nTags of `--verbose`: " + tag_list() + ".\n";
   out += "\n## Environment\n\n| variable | meaning |\n| --- | --- |\n";
   for (const EnvironmentSpec& variable : environment_table()) {
     out += std::string("| `") + variable.name + "` | " + variable.help + " |\n";

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of the whole process, put into effect.
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "native/base/log.h"
+#include "native/km/options.h"
+#include "native/syscalls/observe.h"
+
+namespace km {
+namespace {
+
+bool open_log(const Options& options, std::string* text) {
+  if (options.verbose && log_enable(options.verbose_tags.c_str()) < 0) {
+    *text = "'" + options.verbose_tags + "' is not a regular expression for --verbose (see man 7 regex)";
+    return false;
+  }
+  if (options.km_log_to.empty()) return true;
+  int result = log_open(options.km_log_to.c_str());
+  if (result == 0) return true;
+  *text = "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";
+  return false;
+}
+
+bool redirect_output(const std::string& file, std::string* text) {
+  int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+  if (fd < 0) {
+    *text = "cannot open '" + file + "' for the payload's output: " + strerror(errno) + "; name another --log-to";
+    return false;
+  }
+  int kept = log_keep_stderr();  // the monitor goes on talking to the user
+  int error = -kept;
+  if (kept == 0 && (dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)) error = errno;
+  if (fd > STDERR_FILENO) close(fd);
+  if (error == 0) return true;
+  *text = std::string("cannot redirect the payload's output for --log-to: ") + strerror(error);
+  return false;
+}
+
+}  // namespace
+
+bool apply_options(const Options& options, std::string* text) {
+  log_remember_stderr();
+  if (!open_log(options, text)) return false;
+  if (!options.trace.empty()) {
+    const char* unknown = trace_syscalls(options.trace.c_str());
+    if (unknown != nullptr) {
+      *text = "option --trace knows no call or class '" + std::string(unknown) + "'; --trace=all shows everything";
+      return false;
+    }
+  }
+  if (options.hcall_stats) count_syscalls();
+  kill_on_unimplemented(options.kill_unimplemented);
+  return options.log_to.empty() || redirect_output(options.log_to, text);
+}
+
+}  // namespace km
