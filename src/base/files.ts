@@ -2,7 +2,7 @@
 // Files appear whole or not at all: written beside their place, fsync-ed, renamed, and the folder fsync-ed.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, lstat, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, lstat, open, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 
@@ -62,11 +62,7 @@ export async function putFile(
 
 /** Copies `source` to `path` atomically. */
 export async function copyFileWhole(source: string, path: string, mode: number): Promise<void> {
-  await putFile(path, mode, async (handle) => {
-    // The handle stays ours: putFile still has to sync it.
-    const sink = handle.createWriteStream({ autoClose: false });
-    await pipeline(createReadStream(source), sink);
-  });
+  await putFile(path, mode, (handle) => writeFile(handle, createReadStream(source)));
 }
 
 /** SHA-256 of a file's content, in hex. */

@@ -135,7 +135,8 @@ export class Journal {
       const handle = await open(journalFile(prefix), "a+");
       // A line torn off by a crash goes, so that the next record starts a line.
       const text = await handle.readFile("utf8");
-      await handle.truncate(Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
+      if (!text.endsWith("\n"))
+        await handle.truncate(Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
       return new Journal(prefix, records, handle, lock);
     } catch (error) {
       await rm(lock, { force: true });

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hosts, packages and file trees for the installer's tests.
+import { createHash } from "node:crypto";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { ExecutionContext } from "ava";
+import type { BundleFile, HostFacts } from "../../src/installer/facts.js";
+
+export const PREFIX = "/opt/kontain";
+
+export function bundleFile(target: string, content = target): BundleFile {
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  return { source: `/package/${target}`, target, mode: 0o755, sha256 };
+}
+
+/** A Debian machine with a working /dev/kvm, and nothing installed. */
+export function host(changes: Partial<HostFacts> = {}): HostFacts {
+  const files = [bundleFile("bin/km"), bundleFile("tests/hello_test.km")];
+  return {
+    platform: "linux",
+    arch: "x64",
+    kernel: { release: "6.1.0-18-amd64", major: 6, minor: 1 },
+    distro: { id: "debian", version: "12", name: "Debian GNU/Linux 12 (bookworm)" },
+    cpu: { model: "Some processor", virtualization: "vmx" },
+    user: { uid: 1000, name: "anna" },
+    compiler: "cc 12.2",
+    bundle: { version: "0.1.0", files, missing: [] },
+    devices: [
+      { path: "/dev/kontain", state: "absent", evidence: "no such file" },
+      { path: "/dev/kvm", state: "works", evidence: "Hello, world", access: "0660 root:kvm" },
+    ],
+    prefix: {
+      path: PREFIX,
+      state: "writable",
+      evidence: "can be made in /opt",
+      targets: files.map((file) => ({ target: file.target, state: "absent" })),
+      obsolete: [],
+    },
+    ...changes,
+  };
+}
+
+/** A folder that goes when the test ends. */
+export async function temporaryFolder(t: ExecutionContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "kontain-installer-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Writes files (and, for a value starting with "->", symbolic links) under `folder`. */
+export async function plant(folder: string, files: Record<string, string>): Promise<void> {
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, name);
+    await mkdir(dirname(path), { recursive: true });
+    if (content.startsWith("->")) await symlink(content.slice(2), path);
+    else {
+      await writeFile(path, content);
+      await chmod(path, 0o640);
+      await utimes(path, 1_000_000_000, 1_000_000_000);
+    }
+  }
+}
+
+/** Everything about a tree that an uninstallation must not change, one line for each file, folder and link. */
+export async function picture(folder: string, at = "."): Promise<string[]> {
+  const lines: string[] = [];
+  for (const name of (await readdir(join(folder, at))).sort()) {
+    const path = join(folder, at, name);
+    const stats = await lstat(path);
+    const common = `${join(at, name)} ${stats.mode.toString(8)} ${stats.uid}:${stats.gid}`;
+    if (stats.isDirectory()) lines.push(common, ...(await picture(folder, join(at, name))));
+    else if (stats.isSymbolicLink()) lines.push(`${common} -> ${await readlink(path)}`);
+    else {
+      const hash = createHash("sha256")
+        .update(await readFile(path))
+        .digest("hex");
+      lines.push(`${common} ${stats.ino} ${stats.mtimeMs} ${hash}`);
+    }
+  }
+  return lines;
+}
