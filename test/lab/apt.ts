@@ -111,6 +111,14 @@ export async function closure(
   return [...found.values()];
 }
 
+/** All packages that an install of `names` on an empty system would bring, recommendations left out. */
+export async function installation(release: ReleaseName, names: readonly string[]): Promise<Package[]> {
+  await update(release);
+  const text = await apt("apt-get", release, ["--simulate", "--no-install-recommends", "install", ...names]);
+  const lines = [...text.matchAll(/^Inst (\S+) \((\S+) /gm)];
+  return lines.map(([, name, version]) => ({ name: name ?? "", version: version ?? "", depends: [] }));
+}
+
 /** Downloads packages and unpacks them into `directory` without running their scripts. */
 export async function unpack(
   release: ReleaseName,

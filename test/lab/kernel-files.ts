@@ -20,11 +20,14 @@ export interface KernelFiles {
   readonly root: string;
   readonly vmlinuz: string;
   readonly modules: string;
+  /** The compiler Debian built it with, which its headers want for modules: gcc-12. */
+  readonly compiler: string;
 }
 
 interface Manifest {
   readonly uname: string;
   readonly version: string;
+  readonly compiler: string;
   readonly packages: Record<string, string>;
 }
 
@@ -36,11 +39,16 @@ async function fetchInto(kernel: Kernel, directory: string): Promise<void> {
   const packages = await closure(kernel.release, names, isKernelPart);
   const image = packages.find(({ name }) => /^linux-image-[0-9]/.test(name));
   if (!image) throw new Unavailable(`${kernel.release} has no linux-image for ${kernel.flavour}`);
+  // the headers depend on it, as gcc-14, gcc-16-for-host or linux-compiler-gcc-12-x86
+  const wishes = packages.flatMap(({ depends }) => depends);
+  const compiler = wishes.map((name) => /^(?:linux-compiler-)?(gcc-\d+)/.exec(name)?.[1]).find(Boolean);
+  if (!compiler) throw new Unavailable(`the headers of ${image.name} name no compiler`);
   const root = join(directory, "root");
   await unpack(kernel.release, packages, root);
   const manifest: Manifest = {
     uname: image.name.replace("linux-image-", ""),
     version: image.version,
+    compiler,
     packages: Object.fromEntries(packages.map(({ name, version }) => [name, version])),
   };
   // so that modprobe works in whole-root guests; where the host has no depmod they use insmod
@@ -71,6 +79,7 @@ export async function kernelFiles(kernel: Kernel, refresh = false): Promise<Kern
     kernel,
     uname: manifest.uname,
     version: manifest.version,
+    compiler: manifest.compiler,
     root,
     vmlinuz: join(root, "boot", `vmlinuz-${manifest.uname}`),
     modules: join(moduleBase(root), "lib/modules", manifest.uname),

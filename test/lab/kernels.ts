@@ -24,46 +24,16 @@ export interface Kernel {
   readonly flavour: "amd64" | "cloud-amd64";
   /** The cloud flavour is built without 9p: only initramfs guests. */
   readonly has9p: boolean;
-  /** Release whose toolchain compiles modules for it, and the compiler. */
-  readonly buildRoot: ReleaseName;
-  readonly compiler: string;
 }
 
 export const kernels: readonly Kernel[] = [
-  {
-    id: "5.10",
-    release: "bullseye",
-    flavour: "amd64",
-    has9p: true,
-    buildRoot: "bookworm",
-    compiler: "gcc-12",
-  },
-  {
-    id: "6.1",
-    release: "bookworm",
-    flavour: "amd64",
-    has9p: true,
-    buildRoot: "bookworm",
-    compiler: "gcc-12",
-  },
-  {
-    id: "6.1-cloud",
-    release: "bookworm",
-    flavour: "cloud-amd64",
-    has9p: false,
-    buildRoot: "bookworm",
-    compiler: "gcc-12",
-  },
-  { id: "6.12", release: "trixie", flavour: "amd64", has9p: true, buildRoot: "trixie", compiler: "gcc-14" },
-  { id: "sid", release: "sid", flavour: "amd64", has9p: true, buildRoot: "trixie", compiler: "gcc-14" },
-  {
-    id: "sid-cloud",
-    release: "sid",
-    flavour: "cloud-amd64",
-    has9p: false,
-    buildRoot: "trixie",
-    compiler: "gcc-14",
-  },
+  { id: "5.10", release: "bullseye", flavour: "amd64", has9p: true },
+  { id: "6.1", release: "bookworm", flavour: "amd64", has9p: true },
+  { id: "6.1-cloud", release: "bookworm", flavour: "cloud-amd64", has9p: false },
+  { id: "6.12", release: "trixie", flavour: "amd64", has9p: true },
+  { id: "6.12-cloud", release: "trixie", flavour: "cloud-amd64", has9p: false },
+  { id: "sid", release: "sid", flavour: "amd64", has9p: true },
+  { id: "sid-cloud", release: "sid", flavour: "cloud-amd64", has9p: false },
 ];
 
 /** The kernel that `lab run` and runInGuest() boot when none is named. */

@@ -2,6 +2,7 @@
 // The `npm run lab` command line. docs/lab.md describes it.
 
 import { Command, InvalidArgumentError } from "commander";
+import { buildModuleCommand } from "./build-module-command.js";
 import { messageOf } from "./errors.js";
 import { defaultKernel, kernels } from "./kernels.js";
 import { runCommand } from "./run-command.js";
@@ -17,6 +18,10 @@ function count(text: string): number {
 
 function collect(text: string, before: readonly string[]): string[] {
   return [...before, text];
+}
+
+function list(text: string): string[] {
+  return text.split(",").filter(Boolean);
 }
 
 const kernelNames = kernels.map(({ id }) => id).join(", ");
@@ -41,6 +46,19 @@ lab
   .passThroughOptions()
   .action(async (command: string[], options) => {
     process.exitCode = await runCommand(command, options);
+  });
+
+lab
+  .command("build-module")
+  .description(
+    "compile an out-of-tree module directory against kernels' headers, W=1, and print the .ko paths",
+  )
+  .argument("<directory>", "has a Kbuild or Makefile; it is copied first and not written to")
+  .option("--kernel <ids>", `some of ${kernelNames}, comma-separated, or all`, list, [defaultKernel])
+  .option("--make <ARG>", "further argument of make, such as C=1 for sparse", collect, [])
+  .option("--werror", "warnings count as failure", false)
+  .action(async (directory: string, options) => {
+    process.exitCode = await buildModuleCommand(directory, options);
   });
 
 lab.parseAsync().catch((error: unknown) => {
