@@ -21,7 +21,7 @@ constexpr uint64_t kTaskSize = 0x7ffffffff000;  // x86-64 user space with 4-leve
 
 uint32_t Vma::access() const {
   const uint32_t rights = prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
-  if (rights == 0 || (marks & kGuard)) return kNone;
+  if (rights == 0 || (marks & kGuard)) return kHidden;
   return rights | kRead;
 }
 
@@ -120,8 +120,8 @@ void AddressSpace::add_special(uint64_t start, uint64_t len, uint32_t prot, cons
   specials_.push_back({start, start + len, prot, name});
 }
 
-std::vector<std::pair<uint64_t, Vma>> AddressSpace::pieces_of(uint64_t lo, uint64_t hi) {
-  std::vector<std::pair<uint64_t, Vma>> pieces;
+AddressSpace::Pieces AddressSpace::pieces_of(uint64_t lo, uint64_t hi) {
+  Pieces pieces;
   auto it = find(lo);
   if (it == tree_.end()) it = tree_.lower_bound(lo);
   for (; it != tree_.end() && it->first < hi; ++it) {
@@ -193,25 +193,25 @@ uint64_t AddressSpace::choose(uint64_t hint, uint64_t len, uint64_t align, bool 
 int AddressSpace::hide(uint64_t lo, uint64_t hi) {
   uint64_t from = 0, to = 0;
   for (const auto& [start, vma] : pieces_of(lo, hi)) {
-    if (vma.access() == kNone) continue;
+    if (vma.access() == kHidden) continue;
     if (start == to) {
       to = vma.end;
       continue;
     }
     if (to != 0)
-      if (int r = machine_->protect(from, to - from, kNone); r < 0) return r;
+      if (int r = machine_->protect(from, to - from, kHidden); r < 0) return r;
     from = start;
     to = vma.end;
   }
-  return to == 0 ? 0 : machine_->protect(from, to - from, kNone);
+  return to == 0 ? 0 : machine_->protect(from, to - from, kHidden);
 }
 
 int AddressSpace::show(uint64_t lo, uint64_t hi) {
   uint64_t from = 0, to = 0;
-  uint32_t access = kNone;
+  uint32_t access = kHidden;
   int result = 0;
   auto flush = [&] {
-    if (to == 0 || access == kNone) return;
+    if (to == 0 || access == kHidden) return;
     if (int r = machine_->protect(from, to - from, access); r < 0 && result == 0) result = r;
   };
   for (const auto& [start, vma] : pieces_of(lo, hi)) {
@@ -275,7 +275,7 @@ int64_t AddressSpace::protect_piece(uint64_t lo, uint64_t hi, int prot) {
   const uint32_t before = old.access(), after = now.access(), kept = before & after;
   const bool lazy = old.marks & kLazy;
   if (kept != before) {
-    if (int r = machine_->protect(lo, hi - lo, lazy ? uint32_t{kNone} : kept); r < 0) return r;
+    if (int r = machine_->protect(lo, hi - lo, lazy ? uint32_t{kHidden} : kept); r < 0) return r;
   }
   if (int64_t r = host::mprotect(lo, hi - lo, host::prot_of(now.prot)); r < 0) {
     if (kept != before) machine_->protect(lo, hi - lo, old.eager_access());
@@ -287,7 +287,7 @@ int64_t AddressSpace::protect_piece(uint64_t lo, uint64_t hi, int prot) {
     it->second.prot = now.prot;
     merge_around(lo, hi);
   }
-  if ((now.prot & PROT_WRITE) && !(old.prot & PROT_WRITE)) advise_huge(lo, hi);
+  if ((now.prot & PROT_WRITE) && !(old.prot & PROT_WRITE)) advise_huge(lo);
   // No memory for page tables: the payload's fault comes to page_fault(), which tries again.
   if (!lazy && after != kept) machine_->protect(lo, hi - lo, after);
   return 0;

@@ -42,7 +42,7 @@ struct Vma {
   /// Rights the payload has on x86: PROT_WRITE and PROT_EXEC are readable too.
   uint32_t access() const;
   /// Rights given before the first fault.
-  uint32_t eager_access() const { return marks & kLazy ? uint32_t{kNone} : access(); }
+  uint32_t eager_access() const { return marks & kLazy ? uint32_t{kHidden} : access(); }
   /// Memory the host may fail to provide later (truncated file): SIGBUS is possible.
   bool backed() const { return kind == VmaKind::kFile || shared; }
   bool mergeable(const Vma& next) const;
@@ -116,6 +116,7 @@ class AddressSpace {
 
  private:
   using Tree = std::map<uint64_t, Vma>;
+  using Pieces = std::vector<std::pair<uint64_t, Vma>>;
   struct Special {
     uint64_t start, end;
     uint32_t prot;
@@ -133,6 +134,7 @@ class AddressSpace {
   // Tree (address_space.cc). The callers hold lock_.
   Tree::iterator find(uint64_t addr);            ///< VMA that contains addr, or end()
   Tree::iterator split(uint64_t addr);           ///< cuts at addr; first VMA at or behind it
+  Pieces pieces_of(uint64_t lo, uint64_t hi);    ///< copies of the VMAs in the range, clipped to it
   void erase_range(uint64_t lo, uint64_t hi);
   void insert(uint64_t lo, const Vma& vma);      ///< range must be free; merges with equal neighbours
   void merge_around(uint64_t lo, uint64_t hi);
@@ -160,12 +162,11 @@ class AddressSpace {
   int64_t unmap(uint64_t lo, uint64_t hi);
   int64_t protect_piece(uint64_t lo, uint64_t hi, int prot);
   int64_t map_at(const Request& request);
-  void advise_huge(uint64_t lo, uint64_t hi);
+  void advise_huge(uint64_t addr);
   int64_t brk_grow(uint64_t from, uint64_t to, uint64_t wanted);
   int64_t resize_in_place(uint64_t addr, uint64_t old_len, uint64_t new_len);
   int64_t move(uint64_t addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t to);
-  void recover_move(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t to, const std::vector<std::pair<uint64_t, Vma>>& pieces);
-  std::vector<std::pair<uint64_t, Vma>> pieces_of(uint64_t lo, uint64_t hi);
+  void recover_move(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t to, const Pieces& pieces);
 
   Machine* machine_;
   Window window_;

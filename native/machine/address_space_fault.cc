@@ -67,7 +67,7 @@ FaultVerdict AddressSpace::memory_fault(uint64_t page) {
   const bool all = suspect_count_ > kMostRepeats / 2;
   bool hidden = false;
   for (const auto& [start, vma] : tree_) {
-    if (vma.access() == kNone) continue;
+    if (vma.access() == kHidden) continue;
     uint64_t lo = start, hi = vma.end;
     if (page != 0) {
       if (page < lo || page >= hi) continue;
@@ -76,7 +76,7 @@ FaultVerdict AddressSpace::memory_fault(uint64_t page) {
     } else if (!all && !vma.backed()) {
       continue;
     }
-    if (machine_->protect(lo, hi - lo, kNone) < 0) return {SIGBUS, BUS_ADRERR, suspect};
+    if (machine_->protect(lo, hi - lo, kHidden) < 0) return {SIGBUS, BUS_ADRERR, suspect};
     zap_host(lo, hi, vma);
     hidden = true;
   }

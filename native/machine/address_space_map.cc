@@ -55,16 +55,14 @@ bool knows_populate() {
 
 }  // namespace
 
-// Asks for huge pages for the VMA around [lo, hi) when it holds a whole 2 MiB block of that range. The whole VMA is
-// advised, not the blocks alone: host VMAs with different advice do not merge, and mremap refuses to cross them.
-void AddressSpace::advise_huge(uint64_t lo, uint64_t hi) {
-  auto it = find(lo);
+// Asks for huge pages when the VMA at `addr` holds a whole 2 MiB block. Always for the whole VMA: host VMAs with
+// different advice do not merge, and mremap refuses to cross them.
+void AddressSpace::advise_huge(uint64_t addr) {
+  auto it = find(addr);
   if (it == tree_.end()) return;
   const Vma& vma = it->second;
   if (vma.backed() || !(vma.prot & PROT_WRITE) || (vma.marks & (kNoHuge | kGuard))) return;
-  const uint64_t first = std::max(align_up(it->first, kHuge), align_down(lo, kHuge));
-  const uint64_t last = std::min(align_down(vma.end, kHuge), align_up(hi, kHuge));
-  if (first < last) host::madvise(it->first, vma.end - it->first, MADV_HUGEPAGE);
+  if (align_up(it->first, kHuge) + kHuge <= vma.end) host::madvise(it->first, vma.end - it->first, MADV_HUGEPAGE);
 }
 
 int64_t AddressSpace::map_at(const Request& q) {
@@ -94,7 +92,7 @@ int64_t AddressSpace::map_at(const Request& q) {
     vma.marks |= kLazy;
     insert(behind, vma);
   }
-  if (len >= kHuge || q.vma.kind == VmaKind::kHeap) advise_huge(q.start, q.end);
+  advise_huge(q.start);
   if (populate_later) host::madvise(q.start, len, MADV_POPULATE_WRITE);
   const int r = show(q.start, q.end);
   if (r < 0 && fresh) {

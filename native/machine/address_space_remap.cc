@@ -37,7 +37,7 @@ int64_t AddressSpace::resize_in_place(uint64_t addr, uint64_t old_len, uint64_t 
   Vma grown = find(from - 1)->second;
   grown.end = to;
   insert(from, grown);
-  if (new_len >= kHuge) advise_huge(from, to);
+  advise_huge(from);
   show(from, to);
   return r;
 }
@@ -45,7 +45,7 @@ int64_t AddressSpace::resize_in_place(uint64_t addr, uint64_t old_len, uint64_t 
 // A failed MREMAP_FIXED may have unmapped the target and the tail of a shrinking source, and (since Linux 6.17, which
 // moves several VMAs in one call) moved some of the source. Ask the host page by page what is where.
 void AddressSpace::recover_move(uint64_t addr, uint64_t old_len, uint64_t new_len, uint64_t to,
-                                const std::vector<std::pair<uint64_t, Vma>>& pieces) {
+                                const Pieces& pieces) {
   forget_unmapped(to, to + new_len);
   forget_unmapped(addr, addr + old_len);
   for (const auto& [start, vma] : pieces) {
@@ -91,7 +91,7 @@ int64_t AddressSpace::move(uint64_t addr, uint64_t old_len, uint64_t new_len, in
     if (old_len == 0) vma.mapping = ++next_mapping_;
     insert(to + offset, vma);
   }
-  if (new_len >= kHuge) advise_huge(to, to + new_len);
+  advise_huge(to);
   show(to, to + new_len);
   return result;
 }
@@ -115,7 +115,7 @@ int64_t AddressSpace::mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, 
   if (!inside(addr, std::max(old_len, kPage)) || find(addr) == tree_.end()) return -EFAULT;
   const bool grows = new_len > old_len;
   // Neighbours we advised differently are one VMA to the payload: make them one for the host as well.
-  if (grows || fixed || keep) advise_huge(addr, addr + std::max(old_len, kPage));
+  if (grows || fixed || keep) advise_huge(addr);
   if (fixed) return move(addr, old_len, new_len, flags, new_addr);
 
   if (!keep) {
