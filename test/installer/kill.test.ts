@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGKILL at moments nobody chose: what apply.test.ts plays with checkpoints, here with a process that is really gone
+// (its lock, its half-made folders and temporary files stay behind).
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import test from "ava";
+import { readJournal } from "../../src/installer/apply/journal.js";
+import { picture, plant, temporaryFolder } from "./fixtures.js";
+
+const PROGRAM = new URL("killed-install.ts", import.meta.url).pathname;
+
+/** Runs the program and kills it `delay` ms after it began. Returns whether it came to its end. */
+async function run(args: string[], delay?: number): Promise<boolean> {
+  const child = spawn(process.execPath, ["--import=tsx", PROGRAM, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  child.stdout.on("data", (data) => {
+    printed += data;
+    if (delay !== undefined && printed === "begin\n") setTimeout(() => child.kill("SIGKILL"), delay);
+  });
+  await once(child, "close");
+  return printed.endsWith("end\n");
+}
+
+test("an installer killed at any time can be run again, and taken back", async (t) => {
+  const root = await temporaryFolder(t);
+  await plant(root, {
+    "package/bin-km": "km".repeat(100_000),
+    "package/tests-hello": "h",
+    "package/examples-deep-er": "e",
+  });
+  await plant(root, { "host/kontain/bin/km": "somebody's", "host/else": "x" });
+  await mkdir(join(root, "empty"));
+  for (const prefix of [join(root, "host/kontain"), join(root, "empty/made/here")]) {
+    const args = [join(root, "package"), prefix];
+    const before = await picture(root);
+    let killed = 0;
+    // Evenly over the time an undisturbed run takes, a little more each time.
+    for (let delay = 0; delay < 60; delay += 10) if (!(await run(args, delay))) killed++;
+    t.true(killed > 0, "at least one run was killed");
+    t.true(await run(args));
+    t.is((await readJournal(prefix))?.at(-1)?.type, "verified");
+    for (let delay = 0; delay < 30; delay += 10) await run([...args, "back"], delay);
+    t.true(await run([...args, "back"]));
+    t.deepEqual(await picture(root), before);
+  }
+});
