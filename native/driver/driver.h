@@ -21,7 +21,7 @@ struct [[gnu::may_alias]] Regs {
 };
 
 /// Guest access rights of a page. Values are those of PROT_* (mman.h).
-enum Access : uint32_t { kNone = 0, kRead = 1, kWrite = 2, kExec = 4 };
+enum Access : uint32_t { kHidden = 0, kRead = 1, kWrite = 2, kExec = 4 };
 
 enum class ExitKind : uint8_t {
   kSyscall,      ///< `syscall` instruction: number in rax, rip behind it, rcx/r11 clobbered as on hardware
@@ -94,7 +94,7 @@ class Machine {
 
   virtual Window window() const = 0;
 
-  /// Makes [addr, addr+len) of the window visible to the payload with `access`; kNone hides it.
+  /// Makes [addr, addr+len) of the window visible to the payload with `access`; kHidden hides it.
   /// Page-aligned. Order with the host mapping of the same range (which must carry the same rights):
   /// reduce here first, then host mprotect/munmap (its MMU notifier flushes stale translations);
   /// grow the host mapping first, then here. May defer work to fill(). Returns 0 or -errno (ENOMEM).
@@ -111,6 +111,10 @@ class Machine {
   /// `error` receives the errno when nullptr is returned (EAGAIN: none left).
   virtual std::unique_ptr<Vcpu> create_vcpu(int* error) = 0;
 
+  /// Address of code in the machine that issues rt_sigreturn, for handlers without a restorer.
+  virtual uint64_t sigreturn_address() const = 0;
+
+  /// Bytes of an XSAVE image in standard format for the components of xcr0().
   virtual size_t xstate_size() const = 0;
   virtual uint64_t xcr0() const = 0;
   virtual const char* kind() const = 0;  ///< "kvm" or "kkm": suffix of uname's release, tests, messages

@@ -151,7 +151,7 @@ int KvmMachine::init(const MachineOptions& options, const char** what) {
   run_size_ = static_cast<size_t>(run_size);
   int xsave = ioctl(vm_fd_, KVM_CHECK_EXTENSION, kCapXsave2);
   has_xsave2_ = xsave > 0;
-  xstate_size_ = std::max(4096, xsave);
+  kvm_xsave_size_ = static_cast<size_t>(std::max(4096, xsave));
 
   *what = "KVM_GET_SUPPORTED_CPUID";
   if (int rc = read_cpuid(options); rc != 0) return rc;
@@ -189,6 +189,10 @@ int KvmMachine::read_cpuid(const MachineOptions& options) {
       xcr0_ = (uint64_t{e.edx} << 32 | e.eax) & ~(kTileData | kTileConfig);
       e.eax = static_cast<uint32_t>(xcr0_);
     }
+    // Sub-leaf n describes state component n: size in eax, offset in ebx (SDM vol. 1, 13.2).
+    if (e.function == 0xd && e.index >= 2 && e.index < 63 && (xcr0_ >> e.index & 1)) {
+      xstate_size_ = std::max<size_t>(xstate_size_, e.eax + e.ebx);
+    }
     if (e.function == 0 && options.kontain_vendor_id) {
       memcpy(&e.ebx, "Kont", 4);
       memcpy(&e.edx, "ain\0", 4);
@@ -210,7 +214,7 @@ int KvmMachine::add_slot(uint64_t gpa, uint64_t len, void* hva) {
 int KvmMachine::protect(uint64_t addr, uint64_t len, uint32_t access) {
   std::lock_guard<std::mutex> guard(lock_);
   if (addr < window_.start || addr + len > window_.end) return -EINVAL;
-  if (access == kNone) return tables_.set_window(addr, len, access);
+  if (access == kHidden) return tables_.set_window(addr, len, access);
   if (len <= kGiant) {
     if (int rc = slots_.ensure(addr, addr + len); rc != 0) return rc;
     return tables_.set_window(addr, len, access);
@@ -218,7 +222,7 @@ int KvmMachine::protect(uint64_t addr, uint64_t len, uint32_t access) {
   // Huge mappings are mostly never touched: only what has slots becomes visible, the rest on demand (fill).
   for (uint64_t at = addr; at < addr + len;) {
     uint64_t to = std::min(addr + len, slots_.boundary(at));
-    if (int rc = tables_.set_window(at, to - at, slots_.covers(at) ? access : kNone); rc != 0) return rc;
+    if (int rc = tables_.set_window(at, to - at, slots_.covers(at) ? access : kHidden); rc != 0) return rc;
     at = to;
   }
   return 0;
@@ -260,7 +264,7 @@ std::unique_ptr<Vcpu> KvmMachine::create_vcpu(int* error) {
   auto vcpu = std::make_unique<KvmVcpu>(*this, slot);
   kvm_sregs sregs = sregs_;
   sregs.tr.base = task_page(slot.index) + kTssOffset;
-  sregs.tr.limit = static_cast<uint32_t>(bitmap_offset(slot.index) + kPage + kHypercallCount / 8);
+  sregs.tr.limit = static_cast<uint32_t>(bitmap_offset(slot.index) + kPage + kOpenBytes);
   sregs.gs.base = vcpu->cell_address();
   if (int rc = vcpu->reset(sregs, reused); rc != 0) {
     *error = -rc;
@@ -350,8 +354,8 @@ void KvmMachine::release_vcpu(const VcpuSlot& slot) {
 int KvmMachine::set_initial_xstate(KvmVcpu& vcpu) {
   // XSTATE_BV 0 asks for the initial configuration of everything but MXCSR (SDM vol. 1, 13.6).
   std::vector<uint8_t> state(xstate_size_, 0);
-  uint16_t fcw = 0x37f;
-  uint32_t mxcsr = 0x1f80;
+  constexpr uint16_t fcw = 0x37f;
+  constexpr uint32_t mxcsr = 0x1f80;
   memcpy(state.data(), &fcw, sizeof fcw);
   memcpy(state.data() + 24, &mxcsr, sizeof mxcsr);
   return vcpu.set_xstate(state.data());

@@ -3,7 +3,7 @@
 // Plain integer instructions only: some hosts (PVM) interpret CPL 0 with KVM's emulator.
 
         .section .rodata
-        .balign 16
+        .balign 64
 
 // LSTAR points here, in a user-executable page: some hosts enter it still at CPL 3.
 // There the monitor sets rip/rflags itself; at CPL 0 `sysretq` returns. No memory is touched: the red zone is safe.
@@ -11,6 +11,11 @@
 km_guest_syscall:
         outb    %al, $0x80
         sysretq
+// Return address of signal handlers that brought no SA_RESTORER.
+        .balign 64
+        movl    $15, %eax
+        syscall
+        ud2
 km_guest_syscall_end:
 
 // IDT gates, 16 bytes each, vectors 0..31, all on IST stacks. Frame for the monitor, upwards from rsp at the `out`:

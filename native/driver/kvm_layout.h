@@ -18,6 +18,7 @@ constexpr uint64_t kWindowTop = 0x7fffe00000;  // 512 GiB - 2 MiB; shorter when 
 // Guest virtual. The private area (payload may read it) keeps the original's addresses.
 constexpr uint64_t kPrivateBase = 0x8000000000;
 constexpr uint64_t kTrampoline = kPrivateBase + 0x8000;
+constexpr uint64_t kSigreturn = kTrampoline + 0x40;
 constexpr uint64_t kCells = kPrivateBase + 0xa000;
 constexpr uint64_t kCellStride = 64;
 constexpr uint64_t kCellPages = (kMaxVcpus * kCellStride + kPage - 1) / kPage;
@@ -44,6 +45,10 @@ constexpr uint64_t bitmap_offset(unsigned vcpu) {
 }
 static_assert(bitmap_offset(0) < 0x10000);
 static_assert(task_page(kMaxVcpus) + 2 * kPage < kSupervisorBase + kLarge);
+
+// Ports open to CPL 3 around the hypercall range, so that a near miss is seen as such on every host.
+constexpr unsigned kOpenPortsBelow = 0x100, kOpenPortsAbove = 0x600;
+constexpr uint64_t kOpenBytes = (kHypercallCount + kOpenPortsAbove) / 8;
 
 // Linux's selectors, so that a payload and its signal frames see what they expect.
 constexpr uint16_t kKernelCs = 0x10, kUserSs = 0x2b, kUserCs = 0x33, kTaskSelector = 0x40;

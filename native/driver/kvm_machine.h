@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "native/driver/driver.h"
+#include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_slots.h"
 #include "native/driver/kvm_tables.h"
 #include "native/driver/kvm_vcpu.h"
@@ -34,6 +35,7 @@ class KvmMachine final : public Machine, private SlotSink {
   int fill(uint64_t addr, uint64_t lo, uint64_t hi, uint32_t access) override;
   int map_private(uint64_t gva, const void* hva, uint64_t len, uint32_t access) override;
   std::unique_ptr<Vcpu> create_vcpu(int* error) override;
+  uint64_t sigreturn_address() const override { return kSigreturn; }
   size_t xstate_size() const override { return xstate_size_; }
   uint64_t xcr0() const override { return xcr0_; }
   const char* kind() const override { return "kvm"; }
@@ -43,6 +45,7 @@ class KvmMachine final : public Machine, private SlotSink {
   void release_vcpu(const VcpuSlot& slot);
   int set_initial_xstate(KvmVcpu& vcpu);
   bool has_xsave2() const { return has_xsave2_; }
+  size_t kvm_xsave_size() const { return kvm_xsave_size_; }
   uint64_t* cell(unsigned vcpu) const { return guest_.cell(vcpu); }
 
  private:
@@ -66,7 +69,8 @@ class KvmMachine final : public Machine, private SlotSink {
   std::vector<uint8_t> cpuid_;
   kvm_sregs sregs_{};
   uint64_t xcr0_ = 3;
-  size_t xstate_size_ = 4096;
+  size_t xstate_size_ = 576;  // legacy area and header; read_cpuid adds the components
+  size_t kvm_xsave_size_ = 4096;
   size_t run_size_ = 0;
   bool has_xsave2_ = false;
 };

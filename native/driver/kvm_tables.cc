@@ -23,7 +23,7 @@ constexpr uint64_t kTable = kPresent | kWritable | kUser | kAccessed;
 constexpr unsigned kEntries = 512;
 
 uint64_t rights(uint32_t access, bool user) {
-  if (access == kNone) return 0;
+  if (access == kHidden) return 0;
   uint64_t bits = kPresent | kAccessed | kDirty;
   if (user) bits |= kUser;
   if (access & kWrite) bits |= kWritable;
@@ -94,7 +94,7 @@ int PageTables::init(SystemArea& area) {
 
 void PageTables::set_special(uint64_t gva, uint64_t gpa, uint32_t access, bool user) {
   uint64_t index = (gva - kPrivateBase) / kPage;
-  store(area_->hva(special_[index / kEntries]), index % kEntries, access == kNone ? 0 : gpa | rights(access, user));
+  store(area_->hva(special_[index / kEntries]), index % kEntries, access == kHidden ? 0 : gpa | rights(access, user));
 }
 
 int PageTables::ensure_directory(uint64_t giant) {
@@ -120,26 +120,26 @@ int PageTables::set_window(uint64_t addr, uint64_t len, uint32_t access) {
 
 int PageTables::set_block(uint64_t block, uint64_t from, uint64_t to, uint32_t access) {
   uint64_t giant = block / kGiant;
-  if (directories_[giant].page < 0 && access == kNone) return 0;
+  if (directories_[giant].page < 0 && access == kHidden) return 0;
   if (int rc = ensure_directory(giant); rc != 0) return rc;
   Directory& directory = directories_[giant];
   unsigned index = block / kLarge % kEntries;
   uint8_t* page = area_->hva(directory.page);
   if (from == block && to == block + kLarge) {
-    store(page, index, access == kNone ? 0 : block | rights(access, true) | kLeaf);
+    store(page, index, access == kHidden ? 0 : block | rights(access, true) | kLeaf);
     return 0;
   }
   uint64_t entry = load(page, index);
-  if (entry == 0 && access == kNone) return 0;
+  if (entry == 0 && access == kHidden) return 0;
   if (!(entry & kPresent) || (entry & kLeaf)) {
     if (entry == (block | rights(access, true) | kLeaf)) return 0;
     if (int rc = split(directory, index, block); rc != 0) return rc;
   }
   uint8_t* table = area_->hva(directory.tables[index]);
   for (uint64_t at = from; at < to; at += kPage) {
-    store(table, at / kPage % kEntries, access == kNone ? 0 : at | rights(access, true));
+    store(table, at / kPage % kEntries, access == kHidden ? 0 : at | rights(access, true));
   }
-  if (access != kNone) try_promote(directory, index, block);
+  if (access != kHidden) try_promote(directory, index, block);
   return 0;
 }
 
@@ -214,7 +214,8 @@ int GuestTables::init(SystemArea& area, PageTables& tables) {
   // I/O bitmap: a set bit forbids. Ports below 0x8000 are closed but for the trampoline's own 0x80.
   memset(area.hva(deny_), 0xff, kPage);
   area.hva(deny_)[0x80 / 8] = 0xfe;
-  memset(area.hva(deny_ + 1) + kHypercallCount / 8, 0xff, 8);
+  memset(area.hva(deny_) + kPage - kOpenPortsBelow / 8, 0, kOpenPortsBelow / 8);
+  memset(area.hva(deny_ + 1) + kOpenBytes, 0xff, 8);
 
   tables.set_special(kDescriptors, area.gpa(first), kRead | kWrite, false);
   tables.set_special(kGates, area.gpa(first + 1), kRead | kExec, false);

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_machine.h"
 
@@ -221,13 +224,18 @@ void KvmVcpu::set_bases(const SegmentBases& bases) {
 }
 
 int KvmVcpu::get_xstate(void* buffer) {
-  // The buffer holds xstate_size() bytes as KVM_CAP_XSAVE2 demands.
+  // KVM writes its own size, which may exceed the components of XCR0 (KVM_CAP_XSAVE2).
+  std::vector<uint8_t> image(machine_.kvm_xsave_size());
   unsigned long request = machine_.has_xsave2() ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
-  return ioctl(slot_.fd, request, buffer) == 0 ? 0 : -errno;
+  if (ioctl(slot_.fd, request, image.data()) != 0) return -errno;
+  memcpy(buffer, image.data(), std::min(image.size(), machine_.xstate_size()));
+  return 0;
 }
 
 int KvmVcpu::set_xstate(const void* buffer) {
-  return ioctl(slot_.fd, KVM_SET_XSAVE, buffer) == 0 ? 0 : -errno;
+  std::vector<uint8_t> image(machine_.kvm_xsave_size(), 0);
+  memcpy(image.data(), buffer, std::min(image.size(), machine_.xstate_size()));
+  return ioctl(slot_.fd, KVM_SET_XSAVE, image.data()) == 0 ? 0 : -errno;
 }
 
 uint64_t KvmVcpu::cell_address() const { return kCells + slot_.index * kCellStride; }

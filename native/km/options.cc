@@ -103,9 +103,17 @@ class Parser {
       value = words_[next_++];
     }
     std::string why;
-    if (option.set == nullptr || option.set(state_, value, &why)) return true;
+    if (option.set == nullptr) return true;
+    if (option.set(state_, value, &why)) {
+      if (option.kind == OptionKind::kNormal) carry(option, attached != nullptr || !value.empty(), value);
+      return true;
+    }
     *text = name + " " + why;
     return false;
+  }
+
+  void carry(const OptionSpec& option, bool has_value, const std::string& value) {
+    state_.options->carried.push_back(std::string("--") + option.name + (has_value ? "=" + value : ""));
   }
 
   const Strings& words_;
@@ -187,6 +195,7 @@ Command parse_options(const Strings& arguments, const Strings& environment, Opti
   }
   options->program = arguments[parser.next()];
   options->argv.assign(arguments.begin() + static_cast<ptrdiff_t>(parser.next()), arguments.end());
+  if (state.argv0_given) options->argv.front() = state.argv0;
   options->envp = payload_environment(state, environment);
   return Command::kRun;
 }

@@ -27,6 +27,7 @@ struct Options {
   unsigned membus_width = 0;      ///< guest-physical address bits; 0: what the device offers
   std::string device;             ///< empty: search
   std::string trace;              ///< what trace_syscalls() takes; empty: nothing
+  Strings carried;                ///< options for the monitor of the next program when the payload execs
 };
 
 enum class Command {

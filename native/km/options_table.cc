@@ -73,6 +73,12 @@ bool set_copyenv(ParseState& state, const std::string& value, std::string* why) 
   return false;
 }
 
+bool set_argv0(ParseState& state, const std::string& value, std::string*) {
+  state.argv0 = value;
+  state.argv0_given = true;
+  return true;
+}
+
 bool print_version(ParseState& state, const std::string&, std::string*) {
   state.print = version_text();
   return true;
@@ -104,11 +110,11 @@ constexpr OptionSpec kOptions[] = {
     {"km-log-to", 'k', kRequired, kNormal, "FILE",
      "Where the monitor's own log goes: a file (appended to), stderr or none. Default: stderr.",
      set_word<&Options::km_log_to>},
-    {"log-to", 'l', kRequired, kNormal, "FILE", "Append the payload's stdout and stderr to FILE.",
+    {"log-to", 'l', kRequired, kStart, "FILE", "Append the payload's stdout and stderr to FILE.",
      set_word<&Options::log_to>},
-    {"putenv", 'e', kRequired, kNormal, "NAME=VALUE",
+    {"putenv", 'e', kRequired, kStart, "NAME=VALUE",
      "Give the payload this variable instead of the whole host environment; repeatable.", add_putenv},
-    {"copyenv", 'E', kRequired, kNormal, "A=B=C",
+    {"copyenv", 'E', kRequired, kStart, "A=B=C",
      "Give the payload the host environment without the variables whose names start with A, B or C. Not together with "
      "--putenv.",
      set_copyenv},
@@ -125,7 +131,7 @@ constexpr OptionSpec kOptions[] = {
      set_flag<&Options::kill_unimplemented>},
     {"overcommit-memory", 0, kNone, kNormal, "", "Reserve no swap for payload memory (MAP_NORESERVE).",
      set_flag<&Options::overcommit_memory>},
-    {"wait-for-signal", 0, kNone, kNormal, "", "Wait for SIGUSR1 before the payload starts.",
+    {"wait-for-signal", 0, kNone, kStart, "", "Wait for SIGUSR1 before the payload starts.",
      set_flag<&Options::wait_for_signal>},
     {"dump-shutdown", 0, kNone, kNormal, "", "Dump the registers when the virtual machine breaks down.",
      set_flag<&Options::dump_shutdown>},
@@ -133,11 +139,13 @@ constexpr OptionSpec kOptions[] = {
      set_flag<&Options::core_on_err>},
     {"vendorid", 0, kNone, kNormal, "", "Show the payload \"Kontain\" as CPUID vendor.",
      set_flag<&Options::kontain_vendor_id>},
-    {"version", 'v', kNone, kNormal, "", "Print the version and exit.", print_version},
-    {"help", 'h', kOptional, kNormal, "", "Print this text and exit.", print_help},
+    {"version", 'v', kNone, kStart, "", "Print the version and exit.", print_version},
+    {"help", 'h', kOptional, kStart, "", "Print this text and exit.", print_help},
 
     {"enable-1g-pages", 0, kNone, kNoEffect, "", "Guest page tables use 4 KiB and 2 MiB pages.", nullptr},
     {"disable-1g-pages", 0, kNone, kNoEffect, "", "Guest page tables use 4 KiB and 2 MiB pages.", nullptr},
+
+    {"argv0", 0, kRequired, kInternal, "NAME", "", set_argv0},
 
     {"gdb-server-port", 'g', kOptional, kUnavailable, "PORT", "Debug the payload with gdb.", nullptr},
     {"gdb-listen", 0, kNone, kUnavailable, "", "Let gdb attach later.", nullptr},

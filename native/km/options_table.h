@@ -13,7 +13,8 @@ namespace km {
 enum class OptionArg : uint8_t { kNone, kRequired, kOptional };
 
 enum class OptionKind : uint8_t {
-  kNormal,
+  kNormal,       ///< carried on to the monitor of a program the payload execs
+  kStart,        ///< only for the program km was started with
   kNoEffect,     ///< accepted for scripts written for the original
   kUnavailable,  ///< known and refused: never silently ignored
   kInternal,     ///< between one km and the next (exec); not in any text
@@ -25,6 +26,8 @@ struct ParseState {
   Strings putenv;
   Strings copyenv;          ///< prefixes of variables to leave out
   bool copyenv_given = false;
+  bool argv0_given = false;
+  std::string argv0;        ///< of the payload when it is not the program's name (exec)
   std::string print;        ///< text that ends the run (--help, --version)
 };
 

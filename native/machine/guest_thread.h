@@ -4,7 +4,6 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <memory>
@@ -24,26 +23,39 @@ struct AltStack {
   uint32_t flags = 2;  // SS_DISABLE
 };
 
+/// A signal the host delivered to this thread and the payload has not seen yet. At most one: the host handler leaves
+/// every other signal blocked until it is dealt with, so queues and priorities stay the host kernel's business.
+struct CapturedSignal {
+  volatile sig_atomic_t signo = 0;  ///< 0: none
+  siginfo_t info{};
+};
+
 struct GuestThread {
   Process* process = nullptr;
   std::unique_ptr<Vcpu> vcpu;
   pid_t tid = 0;
   uint64_t clear_child_tid = 0;  ///< guest address zeroed and woken at thread exit, or 0
+  uint64_t robust_list = 0;      ///< guest address of the robust list head, or 0; walked by the monitor
   AltStack altstack;
 
-  // Written by the host signal handler of this very thread, read by its run loop.
-  volatile sig_atomic_t signal_captured = 0;
-  siginfo_t captured{};
-  sigset_t mask_at_capture{};
-  bool mask_saved = false;        ///< sigsuspend & co.: restore `saved_mask` after delivery
-  uint64_t saved_mask = 0;
+  CapturedSignal captured;
+  uint64_t sigmask = 0;          ///< the payload's blocked signals, bit n-1 for signal n
+  uint64_t wait_mask = 0;        ///< mask while sigsuspend/ppoll/... waits, valid when in_masked_wait
+  bool in_masked_wait = false;
+  siginfo_t deferred[2]{};       ///< SIGSEGV and SIGBUS sent while blocked (the host never blocks these two)
 
-  bool exiting = false;           ///< leave the run loop
-  bool regs_replaced = false;     ///< a handler (sigreturn, exec) set all registers itself: do not store a result
+  uint64_t hypercall_block = 0;  ///< address of the argument block while a direct `out` call is served, else 0
+  bool exiting = false;          ///< leave the run loop
+  bool regs_replaced = false;    ///< the call set all registers itself (sigreturn): store no result
+  bool vfork_child = false;      ///< runs on its parent's memory and vCPU
 };
 
 /// The calling host thread's payload thread (nullptr outside vCPU threads).
 GuestThread* current_thread();
+void set_current_thread(GuestThread* thread);
+
+/// Runs the payload on the calling host thread until the thread exits.
+void run_thread(GuestThread& thread);
 
 /// Issues a host system call on behalf of the payload so that a signal that arrives before or while it blocks makes
 /// it return: -EINTR when Linux would say so, kRestartCall when Linux would restart it. Else the result or -errno.
@@ -58,5 +70,14 @@ int copy_from_guest(void* to, uint64_t from, size_t len);
 int copy_to_guest(uint64_t to, const void* from, size_t len);
 /// Copies a NUL-terminated string; returns its length, -EFAULT, or -ENAMETOOLONG when `size` is too small.
 int64_t copy_string_from_guest(char* to, uint64_t from, size_t size);
+
+/// Ends the process as exit_group(2) does; prints what was asked for at exit.
+[[noreturn]] void exit_process(int status);
+
+/// The machine itself failed (not the payload): one line, exit status kMachineFailure.
+[[noreturn]] void fail_machine(const char* why, uint32_t detail);
+
+/// Exit statuses of km itself (kontain-facts: usage 1, bad program 2).
+constexpr int kExitUsage = 1, kExitBadProgram = 2, kExitMachineFailure = 3;
 
 }  // namespace km

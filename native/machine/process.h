@@ -2,7 +2,9 @@
 // The payload process: everything its threads share.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,10 @@ class Process {
   std::vector<std::string> argv;        ///< as the payload sees it: /proc/self/cmdline
   std::vector<uint64_t> auxv;           ///< type/value pairs including AT_NULL: /proc/self/auxv
   uint64_t vdso_base = 0;
+  MachineOptions machine_options;       ///< for the machine of a forked child
+  int self_fd = -1;                     ///< the monitor's executable, for exec
+  std::mutex threads_lock;              ///< held while threads are made and around fork
+  std::atomic<int> live_threads{1};
 };
 
 /// The one payload of this monitor.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "native/machine/exceptions.h"
+
+#include <string.h>
+
+#include <vector>
+
+#include "native/base/log.h"
+#include "native/machine/process.h"
+#include "native/machine/signals.h"
+
+namespace km {
+namespace {
+
+enum Vector : uint8_t {
+  kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBound = 5, kInvalidOpcode = 6,
+  kDoubleFault = 8, kSegmentNotPresent = 11, kStackFault = 12, kGeneral = 13, kPage = 14, kX87 = 16, kAlignment = 17,
+  kSimd = 19, kVectors = 32,
+};
+
+/// What Linux sends (arch/x86/kernel/traps.c) for the vectors that need no further look.
+struct TrapSignal {
+  int signo = SIGSEGV, code = SI_KERNEL;
+  bool address_is_rip = false;
+};
+
+TrapSignal trap_signal(uint8_t vector) {
+  switch (vector) {
+    case kDivide: return {SIGFPE, FPE_INTDIV, true};
+    case kDebug: return {SIGTRAP, TRAP_TRACE, true};
+    case kBreakpoint: return {SIGTRAP, SI_KERNEL};
+    case kInvalidOpcode: return {SIGILL, ILL_ILLOPN, true};
+    case kSegmentNotPresent: return {SIGBUS, SI_KERNEL};
+    case kStackFault: return {SIGBUS, SI_KERNEL};
+    case kAlignment: return {SIGBUS, BUS_ADRALN};
+    default: return {SIGSEGV, SI_KERNEL};
+  }
+}
+
+/// si_code of #MF and #XM from the unmasked exception bits (fpu__exception_code()).
+int float_code(GuestThread& t, uint8_t vector) {
+  std::vector<uint8_t> image(t.process->machine->xstate_size());
+  if (t.vcpu->get_xstate(image.data()) != 0) return 0;
+  uint16_t control, status;
+  uint32_t mxcsr;
+  memcpy(&control, image.data(), 2);
+  memcpy(&status, image.data() + 2, 2);
+  memcpy(&mxcsr, image.data() + 24, 4);
+  unsigned raised = vector == kX87 ? status & ~control : mxcsr & ~(mxcsr >> 7);
+  if (raised & 0x01) return FPE_FLTINV;
+  if (raised & 0x04) return FPE_FLTDIV;
+  if (raised & 0x08) return FPE_FLTOVF;
+  if (raised & 0x12) return FPE_FLTUND;
+  if (raised & 0x20) return FPE_FLTRES;
+  return 0;
+}
+
+void serve_page_fault(GuestThread& t, const Exit& exit) {
+  FaultVerdict verdict = t.process->memory->page_fault(exit.address, exit.error_code);
+  KM_TRACE(Tag::kMem, "#PF address 0x%lx error 0x%x rip 0x%lx -> signal %d", exit.address, exit.error_code,
+           t.vcpu->regs().rip, verdict.signo);
+  if (verdict.signo == 0) return;
+  deliver_fault(t, Fault{.signo = verdict.signo,
+                         .code = verdict.code,
+                         .address = verdict.address,
+                         .trapno = kPage,
+                         .error = exit.error_code,
+                         .cr2 = exit.address});
+}
+
+}  // namespace
+
+void serve_exception(GuestThread& t, const Exit& exit) {
+  if (exit.vector == kPage) return serve_page_fault(t, exit);
+  if (exit.vector == kDoubleFault) fail_machine("double fault in the virtual CPU", exit.error_code);
+  Fault fault{.trapno = exit.vector, .error = exit.error_code};
+  if (exit.vector == kX87 || exit.vector == kSimd) {
+    fault.signo = SIGFPE;
+    fault.code = float_code(t, exit.vector);
+    fault.address = t.vcpu->regs().rip;
+    if (fault.code == 0) return;  // as Linux: a spurious one is retried
+  } else {
+    TrapSignal trap = trap_signal(exit.vector);
+    fault.signo = trap.signo;
+    fault.code = trap.code;
+    if (trap.address_is_rip) fault.address = t.vcpu->regs().rip;
+  }
+  if (exit.vector == kDebug) t.vcpu->regs().rflags &= ~0x100ull;  // Linux clears TF before it tells
+  deliver_fault(t, fault);
+}
+
+}  // namespace km

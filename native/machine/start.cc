@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "native/machine/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "native/base/log.h"
+#include "native/base/private_fd.h"
+#include "native/km/options.h"
+#include "native/loader/loader.h"
+#include "native/machine/signals.h"
+#include "native/syscalls/observe.h"
+
+namespace km {
+namespace {
+
+std::string device_advice(const char* path, int error) {
+  switch (error) {
+    case EACCES:
+    case EPERM:
+      return std::string("no permission for ") + path + "; add yourself to the group that owns it (ls -l " + path + ")";
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+      return std::string(path) + " is not there; enable virtualization or install KKM";
+    case EBUSY:
+      return std::string(path) + " is busy: another hypervisor holds the CPU's virtualization; stop it";
+    default:
+      return std::string(path) + ": " + strerror(error);
+  }
+}
+
+/// One device: opened and a machine made on it, or the reason in `why`.
+bool try_device(Process& p, const char* path, std::string* why) {
+  int error = 0;
+  const char* what = "";
+  p.driver = open_driver(path, &error, &what);
+  if (p.driver != nullptr) p.machine = p.driver->create_machine(p.machine_options, &error, &what);
+  if (p.machine != nullptr) return true;
+  p.driver.reset();
+  *why = device_advice(path, error) + " (" + what + ": " + strerrorname_np(error) + ")";
+  return false;
+}
+
+bool open_device(Process& p, const std::string& wanted, std::string* why) {
+  if (!wanted.empty()) return try_device(p, wanted.c_str(), why);
+  std::string first;
+  for (const char* path : kDeviceSearchOrder) {
+    if (access(path, F_OK) != 0) continue;
+    if (try_device(p, path, why)) return true;
+    if (first.empty()) first = *why;
+  }
+  *why = !first.empty() ? first
+                        : "no virtualization device: none of /dev/kontain, /dev/kvm, /dev/kkm is there; enable "
+                          "virtualization or install KKM";
+  return false;
+}
+
+uint64_t stack_bytes() {
+  constexpr uint64_t kDefault = 8 << 20, kMost = 64 << 20;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kDefault;
+  uint64_t bytes = (limit.rlim_cur + 4095) & ~4095ull;
+  return bytes < kMost ? bytes : kMost;
+}
+
+bool load(Process& p, const Options& options, const Program& program, uint64_t* rsp, uint64_t* rip, LoadError* error) {
+  uint64_t size = stack_bytes();
+  int64_t top = p.memory->map_stack(size);
+  if (top < 0) {
+    *error = {ENOMEM, program.path + ": no memory for a stack of " + std::to_string(size) + " bytes"};
+    return false;
+  }
+  Image image;
+  if (!load_image(program, *p.memory, &image, error)) return false;
+  p.memory->set_brk_start(image.brk);
+  if (int rc = map_vdso(p); rc != 0) {
+    *error = {-rc, program.path + ": cannot show the vdso to the payload: " + strerror(-rc)};
+    return false;
+  }
+  StackInput input{&program.argv, &options.envp, options.program, &image, p.vdso_base, static_cast<uint64_t>(top), size};
+  *rip = image.entry;
+  return build_stack(input, rsp, &p.auxv, error);
+}
+
+void apply_name(const std::string& path) {
+  prctl(PR_SET_NAME, path.substr(path.rfind('/') + 1).c_str());
+}
+
+}  // namespace
+
+int start_payload(const Options& options, std::string* why) {
+  Process& p = process();
+  Program program;
+  LoadError error;
+  p.options = &options;
+  p.machine_options.phys_bits = options.membus_width;
+  p.machine_options.kontain_vendor_id = options.kontain_vendor_id;
+  if (!resolve_program(options.program, options.argv, &program, &error)) {
+    *why = error.message;
+    return kExitBadProgram;
+  }
+  p.exe_path = program.path;
+  p.argv = program.argv;
+  if (!open_device(p, options.device, why)) return kExitUsage;
+  p.memory = std::make_unique<AddressSpace>(*p.machine);
+  int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+  if (self >= 0) p.self_fd = make_private_fd(self);
+
+  GuestThread& main_thread = *new GuestThread;  // lives as long as the process
+  uint64_t rsp = 0, rip = 0;
+  if (!load(p, options, program, &rsp, &rip, &error)) {
+    *why = error.message;
+    return kExitBadProgram;
+  }
+  close(program.fd);
+  int vcpu_error = 0;
+  main_thread.process = &p;
+  main_thread.vcpu = p.machine->create_vcpu(&vcpu_error);
+  if (main_thread.vcpu == nullptr) {
+    *why = std::string("cannot make a virtual CPU on ") + p.driver->path() + ": " + strerror(vcpu_error);
+    return kExitUsage;
+  }
+  main_thread.tid = getpid();
+  main_thread.vcpu->regs().rip = rip;
+  main_thread.vcpu->regs().rsp = rsp;
+  apply_name(program.path);
+  set_current_thread(&main_thread);
+  init_signals(main_thread);
+  run_thread(main_thread);
+  exit_process(0);
+}
+
+Process& process() {
+  static Process* instance = new Process;  // never destroyed: threads run until the kernel ends them
+  return *instance;
+}
+
+void exit_process(int status) {
+  print_syscall_counts();
+  host_syscall(SYS_exit_group, static_cast<uint64_t>(status));
+  __builtin_unreachable();
+}
+
+}  // namespace km
