@@ -54,12 +54,13 @@ async function state(file, common) {
 }
 
 async function lintOne(file, common) {
-  const passed = join(CACHE, await state(file, common));
-  if (existsSync(passed)) return "cached";
+  let passed;
   try {
+    passed = join(CACHE, await state(file, common));
+    if (existsSync(passed)) return "cached";
     await exec(TIDY, ["--quiet", file, "--", ...flags(file)], { maxBuffer: 64 << 20 });
   } catch (error) {
-    console.error(`${error.stdout ?? ""}${error.stdout ? "" : (error.stderr ?? error)}`.trim());
+    console.error(`${error.stdout || error.stderr || error}`.trim());
     return "failed";
   }
   writeFileSync(passed, "");

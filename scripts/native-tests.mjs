@@ -1,27 +1,34 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 // Builds and runs the native unit tests: each test/native/*.cc is one program, linked with the core. Exit status 0 is
-// success; a program may close with a line `N passed, N failed`, which is then what is counted instead of 1.
+// success; a program may close with a line `[name: ]N passed, N failed`, which is then what is counted instead of 1.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const FLAGS = [
-  ...["-std=c++20", "-fno-exceptions", "-fno-rtti", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"],
-  ...["-iquote", ".", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64"],
-];
+const FLAGS =
+  "-std=c++20 -fno-exceptions -fno-rtti -fPIE -pie -O1 -g -pthread -Wall -Wextra -Werror -iquote . -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64".split(
+    " ",
+  );
 const SECONDS = 300;
+
+/** What a test is linked with: the core, and km's own parts but its main. */
+function parts(build) {
+  const door = join(build, "Release/obj.target/km/native/km");
+  const objects = existsSync(door)
+    ? readdirSync(door).filter((name) => name.endsWith(".o") && name !== "main.o")
+    : [];
+  return [...objects.map((name) => join(door, name)), join(build, "Release/kontain_core.a")];
+}
 
 function runOne(source, build) {
   const program = join(build, "native-tests", basename(source, ".cc"));
-  const compile = spawnSync("g++", [...FLAGS, "-o", program, source, join(build, "Release/kontain_core.a")], {
-    stdio: "inherit",
-  });
+  const compile = spawnSync("g++", [...FLAGS, "-o", program, source, ...parts(build)], { stdio: "inherit" });
   if (compile.status !== 0) return { passed: 0, failed: 1 };
   const run = spawnSync(program, [], { encoding: "utf8", timeout: SECONDS * 1000, killSignal: "SIGKILL" });
   const output = `${run.stdout ?? ""}${run.stderr ?? ""}`;
-  const closing = /^(\d+) passed, (\d+) failed$/m.exec(run.stdout ?? "");
+  const closing = /^(?:\S+: )?(\d+) passed, (\d+) failed$/m.exec(run.stdout ?? "");
   const count = { passed: Number(closing?.[1] ?? 0), failed: Number(closing?.[2] ?? 0) };
   if (run.status === 0 && !closing) count.passed = 1;
   if (run.status !== 0 && count.failed === 0) count.failed = 1;

@@ -11,10 +11,13 @@ import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { lintNative } from "./lint-native.mjs";
+import { inGuest, placeForMachines, suites } from "./machines.mjs";
 import { nativeTests } from "./native-tests.mjs";
 import { setup } from "./setup.mjs";
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+/** Bound on the machine suites in the lab's guest, whose processor is emulated. */
+const GUEST_SECONDS = 1500;
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 
@@ -45,7 +48,8 @@ const script = (name, ...args) => runs(process.execPath, [join("scripts", name),
 const local = (bin, ...args) => runs(join("node_modules/.bin", bin), args);
 
 /** Runs AVA with TAP output, which it passes on, and adds up what its closing lines say. */
-function ava(args) {
+function ava(args, wrap = (command) => command) {
+  const [program, ...rest] = wrap(["node_modules/.bin/ava", "--tap", ...args]);
   return new Promise((done) => {
     const count = { passed: 0, failed: 0, skipped: 0 };
     const names = { pass: "passed", fail: "failed", skip: "skipped" };
@@ -90,12 +94,29 @@ async function main(args) {
     heading("native lint (clang-tidy)");
     check("clang-tidy", (await lintNative()).length === 0);
   }
-  if (files.length === 0) {
-    heading("native tests");
-    add(nativeTests(), "native tests");
+  if (files.length > 0) {
+    add(await ava(files), "AVA");
+    return;
   }
-  heading("tests (AVA)");
-  add(await ava(files), "AVA");
+  heading("native tests");
+  add(nativeTests(), "native tests");
+  const { machine, other } = suites();
+  heading("tests without a machine (AVA)");
+  add(await ava(other), "AVA");
+  await machineSuites(machine);
+}
+
+/** The suites that start virtual machines: here, or in the lab's guest. */
+async function machineSuites(files) {
+  heading("tests with machines (AVA)");
+  if (files.length === 0) return;
+  const { where, why } = placeForMachines();
+  console.log(where === "guest" ? `no usable device here (${why}): running in the lab's QEMU guest` : why);
+  if (!check("a place to run machines", where !== "nowhere")) return;
+  add(
+    await ava(files, where === "guest" ? (command) => inGuest(command, GUEST_SECONDS) : undefined),
+    "machine suites",
+  );
 }
 
 try {
