@@ -53,9 +53,7 @@ function ava(args, wrap = (command) => command) {
   return new Promise((done) => {
     const count = { passed: 0, failed: 0, skipped: 0 };
     const names = { pass: "passed", fail: "failed", skip: "skipped" };
-    const child = spawn("node_modules/.bin/ava", ["--tap", ...args], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const child = spawn(program, rest, { stdio: ["ignore", "pipe", "inherit"] });
     createInterface({ input: child.stdout }).on("line", (line) => {
       const closing = /^# (pass|fail|skip) (\d+)$/.exec(line);
       if (closing) count[names[closing[1]]] = Number(closing[2]);
