@@ -70,6 +70,10 @@ Step look_at(int fd, std::string* file, std::vector<std::string>* argv, LoadErro
       return Step::kFailed;
     case ShebangKind::kScript: break;
   }
+  if (line.interpreter.empty()) {  // to Linux an empty name is the current directory
+    fail(error, EACCES, "has a NUL byte where #! should name an interpreter");
+    return Step::kFailed;
+  }
   *argv = script_argv(line, *file, std::move(*argv));
   *file = line.interpreter;
   return Step::kScript;

@@ -20,10 +20,10 @@ ShebangKind parse_shebang(std::span<const uint8_t> bytes, Shebang* shebang) {
   std::string_view line(buffer + 2, sizeof(buffer) - 2);
   size_t newline = line.find('\n');
   if (newline == line.npos) {
-    line.remove_suffix(1);
     size_t name = line.find_first_not_of(kBlanks);
     // The end of the name must be in sight, else it might be cut off. Cut-off arguments are Linux's way.
     if (name == line.npos || line.find_first_of(kNameEnd, name) == line.npos) return ShebangKind::kBroken;
+    line.remove_suffix(1);
   } else {
     line = line.substr(0, newline);
   }
@@ -33,7 +33,6 @@ ShebangKind parse_shebang(std::span<const uint8_t> bytes, Shebang* shebang) {
   if (start == line.npos) return ShebangKind::kBroken;
   line.remove_prefix(start);
   size_t end = std::min(line.find_first_of(kNameEnd), line.size());
-  if (end == 0) return ShebangKind::kBroken;  // a NUL where the name should be
   shebang->interpreter = line.substr(0, end);
   shebang->has_argument = false;
   if (end == line.size() || line[end] == '\0') return ShebangKind::kScript;

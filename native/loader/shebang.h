@@ -12,7 +12,7 @@ constexpr size_t kShebangSize = 256;   ///< bytes of the file that are looked at
 constexpr int kMaxScriptDepth = 5;     ///< scripts in a chain before ELOOP
 
 struct Shebang {
-  std::string interpreter;
+  std::string interpreter;  ///< empty when a NUL stands where the name should be
   bool has_argument = false;
   std::string argument;  ///< all the rest of the line, outer blanks removed
 };
