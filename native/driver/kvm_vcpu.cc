@@ -18,6 +18,14 @@ static_assert(sizeof(Regs) == sizeof(kvm_regs));
 static_assert(offsetof(Regs, rsp) == offsetof(kvm_regs, rsp) && offsetof(Regs, r8) == offsetof(kvm_regs, r8) &&
               offsetof(Regs, rip) == offsetof(kvm_regs, rip) && offsetof(Regs, rflags) == offsetof(kvm_regs, rflags));
 
+// Numbers as C has them: flexible arrays in <linux/kvm.h> of Debian 12 are another size in C++ (see kvm.cc).
+struct XsaveArea {
+  uint32_t region[1024];
+};
+constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea), kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
+constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, XsaveArea);
+static_assert(kGetXsave == 0x9000aea4 && kSetXsave == 0x5000aea5 && kGetXsave2 == 0x9000aecf);
+
 // RFLAGS a payload may own: CF PF AF ZF SF TF DF OF NT RF AC ID.
 constexpr uint64_t kUserFlags = 0x254dd5;
 // IF reads as set like under Linux. IOPL 3: on some hosts `out` asks for it besides the I/O bitmap.
@@ -226,7 +234,7 @@ void KvmVcpu::set_bases(const SegmentBases& bases) {
 int KvmVcpu::get_xstate(void* buffer) {
   // KVM writes its own size, which may exceed the components of XCR0 (KVM_CAP_XSAVE2).
   std::vector<uint8_t> image(machine_.kvm_xsave_size());
-  unsigned long request = machine_.has_xsave2() ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+  unsigned long request = machine_.has_xsave2() ? kGetXsave2 : kGetXsave;
   if (ioctl(slot_.fd, request, image.data()) != 0) return -errno;
   memcpy(buffer, image.data(), std::min(image.size(), machine_.xstate_size()));
   return 0;
@@ -235,7 +243,7 @@ int KvmVcpu::get_xstate(void* buffer) {
 int KvmVcpu::set_xstate(const void* buffer) {
   std::vector<uint8_t> image(machine_.kvm_xsave_size(), 0);
   memcpy(image.data(), buffer, std::min(image.size(), machine_.xstate_size()));
-  return ioctl(slot_.fd, KVM_SET_XSAVE, image.data()) == 0 ? 0 : -errno;
+  return ioctl(slot_.fd, kSetXsave, image.data()) == 0 ? 0 : -errno;
 }
 
 uint64_t KvmVcpu::cell_address() const { return kCells + slot_.index * kCellStride; }

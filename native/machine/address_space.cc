@@ -19,10 +19,9 @@ constexpr uint64_t kTaskSize = 0x7ffffffff000;  // x86-64 user space with 4-leve
 
 }  // namespace
 
-uint32_t Vma::access() const {
-  const uint32_t rights = prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
-  if (rights == 0 || (marks & kGuard)) return kHidden;
-  return rights | kRead;
+uint32_t Vma::rights() const {
+  const uint32_t bits = prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+  return bits == 0 ? uint32_t{kHidden} : bits | kRead;
 }
 
 bool Vma::mergeable(const Vma& next) const {
@@ -122,6 +121,7 @@ void AddressSpace::add_special(uint64_t start, uint64_t len, uint32_t prot, cons
 
 AddressSpace::Pieces AddressSpace::pieces_of(uint64_t lo, uint64_t hi) {
   Pieces pieces;
+  if (lo >= hi) return pieces;
   auto it = find(lo);
   if (it == tree_.end()) it = tree_.lower_bound(lo);
   for (; it != tree_.end() && it->first < hi; ++it) {
@@ -305,12 +305,16 @@ int64_t AddressSpace::mprotect(uint64_t addr, uint64_t len, int prot) {
   prot &= ~kProtSem;
 
   std::lock_guard<std::mutex> guard(lock_);
-  if (addr < window_.start || addr >= window_.end) return -ENOMEM;
-  auto first = find(addr);
-  if (first == tree_.end()) return -ENOMEM;
-  if (grows == PROT_GROWSUP || (grows == PROT_GROWSDOWN && first->second.kind != VmaKind::kStack)) return -EINVAL;
   const uint64_t end = addr + len;
-  if (grows == PROT_GROWSDOWN) addr = first->first;
+  if (grows == PROT_GROWSDOWN) {  // from the beginning of the stack, which may be above addr
+    auto first = find(addr);
+    if (first == tree_.end()) first = tree_.lower_bound(addr);
+    if (first == tree_.end() || first->first >= end) return -ENOMEM;
+    if (first->second.kind != VmaKind::kStack) return -EINVAL;
+    addr = first->first;
+  }
+  if (find(addr) == tree_.end()) return -ENOMEM;
+  if (grows == PROT_GROWSUP) return -EINVAL;
   while (addr < end) {  // as Linux: what lies before a hole or a refusal is changed
     auto it = find(addr);
     if (it == tree_.end()) return -ENOMEM;

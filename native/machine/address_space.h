@@ -39,8 +39,10 @@ struct Vma {
   uint8_t marks = 0;    ///< VmaMark
   uint32_t mapping = 0; ///< number of the mmap call for file and shared mappings (these never merge with others), else 0
 
-  /// Rights the payload has on x86: PROT_WRITE and PROT_EXEC are readable too.
-  uint32_t access() const;
+  /// Rights `prot` means on x86: PROT_WRITE and PROT_EXEC are readable too.
+  uint32_t rights() const;
+  /// Rights the payload has: those, but none in a guard region.
+  uint32_t access() const { return marks & kGuard ? uint32_t{kHidden} : rights(); }
   /// Rights given before the first fault.
   uint32_t eager_access() const { return marks & kLazy ? uint32_t{kHidden} : access(); }
   /// Memory the host may fail to provide later (truncated file): SIGBUS is possible.

@@ -24,16 +24,17 @@ FaultVerdict AddressSpace::page_fault(uint64_t addr, uint32_t error_code) {
   const bool writes = error_code & kFaultWrite, fetches = error_code & kFaultFetch;
   std::lock_guard<std::mutex> guard(lock_);
   auto it = find(addr);
-  // A guard region is SEGV_MAPERR on Linux as well (VM_FAULT_SIGSEGV ends in bad_area_nosemaphore).
-  if (it == tree_.end() || (it->second.marks & kGuard)) return {SIGSEGV, SEGV_MAPERR, addr};
+  if (it == tree_.end()) return {SIGSEGV, SEGV_MAPERR, addr};
   const Vma& vma = it->second;
-  const uint32_t needed = writes ? kWrite : fetches ? kExec : kRead;
-  if (!(vma.access() & needed)) return {SIGSEGV, SEGV_ACCERR, addr};
-
+  // Linux brings an absent page in as for reading before it looks at PROT_EXEC: behind the end of a file a fetch is
+  // SIGBUS in any case.
+  if (!(vma.rights() & (writes ? kWrite : kRead))) return {SIGSEGV, SEGV_ACCERR, addr};
+  if (vma.marks & kGuard) return {SIGSEGV, SEGV_MAPERR, addr};  // so says Linux: VM_FAULT_SIGSEGV carries no code
   if ((writes ? host::probe_write(addr) : host::probe_read(addr)) < 0) {
     suspect_count_ = 0;
     return {SIGBUS, BUS_ADRERR, addr};
   }
+  if (fetches && !(vma.access() & kExec)) return {SIGSEGV, SEGV_ACCERR, addr};
   const uint64_t page = align_down(addr, kPage);
   last_filled_ = page;
   // What lies below a page the file has is inside the file as well; what lies above may not be.

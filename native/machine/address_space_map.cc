@@ -116,8 +116,6 @@ int64_t AddressSpace::mmap(uint64_t addr, uint64_t len, int prot, int flags, int
   len = align_up(len, huge_page ? huge_page : kPage);
   if (len == 0 || len > window_.end - window_.start) return -ENOMEM;
   if (!anon && (offset + len < offset || offset + len > uint64_t(INT64_MAX))) return -EOVERFLOW;
-  if (type != MAP_PRIVATE && !shared && type != MAP_DROPPABLE) return -EINVAL;
-  if ((flags & MAP_GROWSDOWN) && (shared || !anon)) return -EINVAL;
 
   std::lock_guard<std::mutex> guard(lock_);
   if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
@@ -131,6 +129,9 @@ int64_t AddressSpace::mmap(uint64_t addr, uint64_t len, int prot, int flags, int
                   flags & MAP_32BIT);
     if (addr == 0) return -ENOMEM;
   }
+  if (type != MAP_PRIVATE && !shared && type != MAP_DROPPABLE) return -EINVAL;
+  if ((flags & MAP_GROWSDOWN) && (shared || !anon)) return -EINVAL;
+
   Request q;
   q.start = addr;
   q.end = addr + len;

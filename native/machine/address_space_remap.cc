@@ -30,8 +30,9 @@ int64_t AddressSpace::resize_in_place(uint64_t addr, uint64_t old_len, uint64_t 
   if (old_len == 0) return host::mremap(addr, 0, new_len, 0, 0);  // never grows: the kernel only says why not
   const uint64_t from = addr + old_len, to = addr + new_len;
   if (!covered(addr, from)) return -EFAULT;
-  if (!inside(addr, new_len) || !is_free(from, to) || is_special(from, to)) return -ENOMEM;
-  if (from < guard_end_ && to > mmap_top_) return -ENOMEM;
+  if (!inside(addr, new_len) || is_special(from, to)) return -ENOMEM;
+  const bool free = is_free(from, to);  // if not, the host says why it refuses
+  if (free && from < guard_end_ && to > mmap_top_) return -ENOMEM;
   const int64_t r = host::mremap(addr, old_len, new_len, 0, 0);
   if (r < 0) return r;
   Vma grown = find(from - 1)->second;
@@ -65,6 +66,19 @@ void AddressSpace::recover_move(uint64_t addr, uint64_t old_len, uint64_t new_le
   show(addr, addr + old_len);
 }
 
+namespace {
+
+// MREMAP_DONTUNMAP alone refuses to cross VMAs, with MREMAP_FIXED it may not (Linux 6.17): so do not add that flag, but
+// pass `to` as the hint it then is. The place is free, so the kernel takes it.
+int64_t host_move(uint64_t addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t to) {
+  if (!(flags & MREMAP_DONTUNMAP)) flags |= MREMAP_FIXED;
+  const int64_t r = host::mremap(addr, old_len, new_len, flags | MREMAP_MAYMOVE, to);
+  if (r < 0 || uint64_t(r) == to) return r;
+  return host::mremap(uint64_t(r), new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+}
+
+}  // namespace
+
 int64_t AddressSpace::move(uint64_t addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t to) {
   const bool keeps_source = old_len == 0 || (flags & MREMAP_DONTUNMAP);
   auto pieces = pieces_of(addr, addr + std::max(old_len, kPage));
@@ -75,20 +89,26 @@ int64_t AddressSpace::move(uint64_t addr, uint64_t old_len, uint64_t new_len, in
     show(addr, addr + old_len);
     return r;
   }
-  const int64_t result = host::mremap(addr, old_len, new_len, flags | MREMAP_MAYMOVE | MREMAP_FIXED, to);
+  const int64_t result = host_move(addr, old_len, new_len, flags, to);
   if (result < 0) {
     recover_move(addr, old_len, new_len, to, pieces);
     return result;
   }
-  erase_range(to, to + new_len);
+  // Several VMAs moved in one call (Linux 6.17) each take their own place only: holes between them unmap nothing.
+  if (new_len != old_len) erase_range(to, to + new_len);
   if (!keeps_source) erase_range(addr, addr + old_len);
+  if (old_len != 0 && keeps_source) {
+    set_marks(addr, addr + old_len, 0, kGuard);  // the markers moved away
+    show(addr, addr + old_len);
+  }
   for (auto& [start, vma] : pieces) {
     const uint64_t offset = start - addr;
     if (offset >= new_len) break;
     vma.end = std::min(vma.end - addr, new_len) + to;
-    if (&vma == &pieces.back().second) vma.end = to + new_len;
+    if (new_len > old_len && &vma == &pieces.back().second) vma.end = to + new_len;
     if (vma.kind == VmaKind::kHeap || vma.kind == VmaKind::kStack) vma.kind = VmaKind::kAnon;
     if (old_len == 0) vma.mapping = ++next_mapping_;
+    erase_range(to + offset, vma.end);
     insert(to + offset, vma);
   }
   advise_huge(to);
@@ -106,9 +126,11 @@ int64_t AddressSpace::mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, 
   if (new_len == 0) return -EINVAL;
 
   std::lock_guard<std::mutex> guard(lock_);
-  if (fixed) {
+  if (fixed || keep) {
     if (new_addr % kPage != 0 || new_addr + new_len < new_addr) return -EINVAL;
     if (addr + old_len > new_addr && new_addr + new_len > addr) return -EINVAL;
+  }
+  if (fixed) {
     if (!inside(new_addr, new_len)) return -ENOMEM;
     if (is_special(new_addr, new_addr + new_len)) return -EPERM;
   }
@@ -124,7 +146,7 @@ int64_t AddressSpace::mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, 
   }
   auto it = find(addr);
   const bool thp = !it->second.backed() && new_len >= kHuge;
-  const uint64_t to = choose(0, new_len, thp ? kHuge : kPage, false);
+  const uint64_t to = choose(keep ? new_addr : 0, new_len, thp ? kHuge : kPage, false);
   if (to == 0) return -ENOMEM;
   return move(addr, old_len, new_len, flags, to);
 }

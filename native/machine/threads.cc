@@ -107,10 +107,12 @@ int64_t clone_thread(GuestThread& parent, const CloneRequest& request) {
   Birth birth{child.get(), &request, {}};
   sem_init(&birth.born, 0, 0);
   block_all_signals();  // inherited by the host thread until it knows who it is
+  parent.process->live_threads++;  // before it can end
   int rc = start_host_thread(&birth);
   pid_t tid = 0;
-  if (rc == 0) {
-    parent.process->live_threads++;
+  if (rc != 0) {
+    parent.process->live_threads--;
+  } else {
     while (sem_wait(&birth.born) != 0) {
     }
     tid = child.release()->tid;  // its own from now on; may be gone already after the next line
