@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "native/base/log.h"
 #include "native/km/options.h"
@@ -20,9 +22,26 @@ bool open_log(const Options& options, std::string* text) {
   }
   if (options.km_log_to.empty()) return true;
   int result = log_open(options.km_log_to.c_str());
-  if (result == 0) return true;
+  // The program before this one may have lost the right to the file or changed its root: that is no reason to fail.
+  if (result == 0 || options.from_exec) return true;
   *text = "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";
   return false;
+}
+
+constexpr std::string_view kFileOptions[] = {"--km-log-to=", "--virt-device="};
+
+void make_absolute(Strings& carried) {
+  char* directory = get_current_dir_name();
+  if (directory == nullptr) return;  // deleted: names relative to it mean nothing any more
+  for (std::string& word : carried) {
+    for (std::string_view option : kFileOptions) {
+      if (!word.starts_with(option)) continue;
+      std::string file = word.substr(option.size());
+      if (file.starts_with('/') || file == "stderr" || file == "none") continue;
+      word.insert(option.size(), std::string(directory) + "/");
+    }
+  }
+  free(directory);
 }
 
 bool redirect_output(const std::string& file, std::string* text) {
@@ -42,7 +61,7 @@ bool redirect_output(const std::string& file, std::string* text) {
 
 }  // namespace
 
-bool apply_options(const Options& options, std::string* text) {
+bool apply_options(Options& options, std::string* text) {
   log_remember_stderr();
   if (!open_log(options, text)) return false;
   if (!options.trace.empty()) {
@@ -52,6 +71,7 @@ bool apply_options(const Options& options, std::string* text) {
       return false;
     }
   }
+  if (!options.carried.empty()) make_absolute(options.carried);
   if (options.hcall_stats) count_syscalls();
   kill_on_unimplemented(options.kill_unimplemented);
   return options.log_to.empty() || redirect_output(options.log_to, text);

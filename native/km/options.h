@@ -27,6 +27,7 @@ struct Options {
   unsigned membus_width = 0;      ///< guest-physical address bits; 0: what the device offers
   std::string device;             ///< empty: search
   std::string trace;              ///< what trace_syscalls() takes; empty: nothing
+  bool from_exec = false;         ///< started by another km on behalf of its payload's execve
   Strings carried;                ///< options for the monitor of the next program when the payload execs
 };
 
@@ -49,7 +50,8 @@ std::string payload_beside_link(const std::string& argv0, const std::string& exe
 Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options, std::string* text);
 
 /// Puts into effect what belongs to the whole process: log, traces, counters, --kill-unimpl-scall, --log-to. Returns
-/// false with one line for the user in `text`.
-bool apply_options(const Options& options, std::string* text);
+/// false with one line for the user in `text`. File names in `carried` become absolute, as the payload may change its
+/// directory before it execs.
+bool apply_options(Options& options, std::string* text);
 
 }  // namespace km

@@ -76,6 +76,7 @@ bool set_copyenv(ParseState& state, const std::string& value, std::string* why) 
 bool set_argv0(ParseState& state, const std::string& value, std::string*) {
   state.argv0 = value;
   state.argv0_given = true;
+  state.options->from_exec = true;
   return true;
 }
 

@@ -32,14 +32,18 @@ constexpr const char* kStatusAbout =
     "Exit status: the program's own, or death by the same signal; 1 for a wrong command line.";
 
 struct Group {
-  OptionKind kind;
   const char* title;
+  OptionKind first, last;  ///< kinds in it, in the order of OptionKind
 };
 constexpr Group kGroups[] = {
-    {OptionKind::kNormal, "Options"},
-    {OptionKind::kNoEffect, "Accepted without effect"},
-    {OptionKind::kUnavailable, "Refused: not available in this version"},
+    {"Options", OptionKind::kNormal, OptionKind::kStart},
+    {"Accepted without effect", OptionKind::kNoEffect, OptionKind::kNoEffect},
+    {"Refused: not available in this version", OptionKind::kUnavailable, OptionKind::kUnavailable},
 };
+
+bool belongs(const OptionSpec& option, const Group& group) {
+  return option.kind >= group.first && option.kind <= group.last;
+}
 
 std::string tag_list() {
   std::string list;
@@ -90,7 +94,7 @@ std::string help_text() {
   for (const Group& group : kGroups) {
     out += std::string("\n") + group.title + ":\n";
     for (const OptionSpec& option : option_table()) {
-      if (option.kind != group.kind) continue;
+      if (!belongs(option, group)) continue;
       std::string left = option.letter != 0 ? std::string("  -") + option.letter + ", " : std::string("      ");
       add_help_line(&out, left + long_form(option), option.help);
     }
@@ -111,7 +115,7 @@ std::string help_markdown() {
   for (const Group& group : kGroups) {
     out += std::string("\n## ") + group.title + "\n\n| option | short | meaning |\n| --- | --- | --- |\n";
     for (const OptionSpec& option : option_table()) {
-      if (option.kind != group.kind) continue;
+      if (!belongs(option, group)) continue;
       std::string letter = option.letter != 0 ? std::string("`-") + option.letter + "`" : std::string();
       out += "| `" + long_form(option) + "` | " + letter + " | " + option.help + " |\n";
     }
