@@ -67,4 +67,13 @@ bool is_private_fd(int fd) {
   return (hidden[index / 64].load(std::memory_order_relaxed) >> (index % 64)) & 1;
 }
 
+int next_private_fd(unsigned from) {
+  const int base = floor_fd.load(std::memory_order_relaxed);
+  if (base < 0) return -1;
+  const unsigned floor = static_cast<unsigned>(base);
+  for (unsigned fd = from > floor ? from : floor; fd < floor + kSpan; fd++)
+    if (is_private_fd(static_cast<int>(fd))) return static_cast<int>(fd);
+  return -1;
+}
+
 }  // namespace km

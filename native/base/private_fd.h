@@ -14,4 +14,7 @@ void close_private_fd(int fd);
 /// True when `fd` belongs to the monitor: every call of the payload that names it gets EBADF.
 bool is_private_fd(int fd);
 
+/// The lowest private descriptor that is `from` or above, or -1.
+int next_private_fd(unsigned from);
+
 }  // namespace km

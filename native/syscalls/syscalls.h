@@ -32,6 +32,7 @@ int64_t sys_arch_prctl(GuestThread&, const uint64_t args[6]);
 int64_t sys_rt_sigaction(GuestThread&, const uint64_t args[6]);
 int64_t sys_rt_sigprocmask(GuestThread&, const uint64_t args[6]);
 int64_t sys_rt_sigreturn(GuestThread&, const uint64_t args[6]);
+int64_t sys_rt_sigpending(GuestThread&, const uint64_t args[6]);
 int64_t sys_rt_sigsuspend(GuestThread&, const uint64_t args[6]);
 int64_t sys_rt_sigtimedwait(GuestThread&, const uint64_t args[6]);
 int64_t sys_sigaltstack(GuestThread&, const uint64_t args[6]);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the groups of this folder share. Not for other folders.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include "native/machine/guest_thread.h"
+#include "native/machine/process.h"
+#include "native/syscalls/syscalls.h"
+
+struct iovec;
+
+namespace km {
+
+// Every HANDLE line of table.def is a function sys_<name>.
+#define FORWARD(...)
+#define HANDLE(nr, name, ...) int64_t sys_##name(GuestThread&, const uint64_t args[6]);
+#define REFUSE(...)
+#define QUIET(...)
+#define ABSENT(...)
+#include "native/syscalls/table.def"
+#undef FORWARD
+#undef HANDLE
+#undef REFUSE
+#undef QUIET
+#undef ABSENT
+
+/// True when [addr, addr+len) is the payload's to name; NULL passes (the kernel decides). Nothing else is needed
+/// before the address goes to the kernel: outside the window lies the monitor.
+inline bool guest_range(uint64_t addr, uint64_t len) { return addr == 0 || process().memory->in_window(addr, len); }
+
+/// The same for memory of at most kLongestFixed bytes, or read in order up to a terminator: the 2 MiB behind the
+/// window are never mapped, so the start alone decides.
+inline bool guest_pointer(uint64_t addr) { return addr < process().memory->window().end; }
+
+/// Forwards with other arguments than the payload's.
+int64_t forward(GuestThread& thread, int64_t nr, uint64_t a0 = 0, uint64_t a1 = 0, uint64_t a2 = 0, uint64_t a3 = 0,
+                uint64_t a4 = 0, uint64_t a5 = 0);
+
+/// Address of monitor memory as a system call argument.
+inline uint64_t word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+
+/// Array of plain values copied out of the payload: `Inline` of them without an allocation.
+template <typename T, size_t Inline>
+class GuestArray {
+ public:
+  /// Copies `count` elements from `addr`. Returns 0, -EFAULT or -ENOMEM.
+  int load(uint64_t addr, size_t count) {
+    int error = reserve(count);
+    if (error != 0 || count == 0) return error;
+    return copy_from_guest(data(), addr, count * sizeof(T));
+  }
+  /// Room for `count` elements, not initialised. Returns 0 or -ENOMEM.
+  int reserve(size_t count) {
+    count_ = count;
+    if (count <= Inline) return 0;
+    heap_.reset(new (std::nothrow) T[count]);
+    return heap_ ? 0 : -12;  // ENOMEM
+  }
+  T* data() { return count_ <= Inline ? inline_ : heap_.get(); }
+  size_t size() const { return count_; }
+  T& operator[](size_t i) { return data()[i]; }
+  T* begin() { return data(); }
+  T* end() { return data() + count_; }
+
+ private:
+  T inline_[Inline];
+  std::unique_ptr<T[]> heap_;
+  size_t count_ = 0;
+};
+
+/// An iovec array of the payload, copied and checked: at most UIO_MAXIOV entries, all inside the window.
+class GuestIov {
+ public:
+  /// Returns 0, -EINVAL (too many), -EFAULT or -ENOMEM.
+  int load(uint64_t addr, uint64_t count);
+  iovec* data();
+  size_t size() const { return size_; }
+
+ private:
+  GuestArray<uint64_t, 16> words_;
+  size_t size_ = 0;
+};
+
+/// One log line per distinct (what, number): refused ioctls, prctl options, ... never floods.
+void log_refused_once(const char* what, uint64_t number);
+
+}  // namespace km
