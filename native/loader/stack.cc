@@ -2,6 +2,7 @@
 // The initial stack, laid out as Linux's fs/binfmt_elf.c does (man 3 getauxval, man 2 execve). From the top down: a
 // NULL word, the name of the executed file, environment strings, argument strings, platform name, 16 random bytes,
 // auxv, envp, argv, argc.
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <sys/auxv.h>
@@ -90,13 +91,19 @@ struct AuxAddresses {
   uint64_t execfn, platform, random;
 };
 
+/// AT_HWCAP is CPUID.1:EDX on x86. Not getauxval(AT_HWCAP): glibc answers that with bits of its own.
+uint64_t hardware_capabilities() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) ? edx : 0;
+}
+
 std::vector<uint64_t> make_auxv(const StackInput& input, const AuxAddresses& at) {
   std::vector<uint64_t> auxv;
   auto add = [&auxv](uint64_t type, uint64_t value) { auxv.insert(auxv.end(), {type, value}); };
   uint64_t min_signal_stack = getauxval(AT_MINSIGSTKSZ);
   if (input.vdso_base != 0) add(AT_SYSINFO_EHDR, input.vdso_base);
   if (min_signal_stack != 0) add(AT_MINSIGSTKSZ, min_signal_stack);
-  add(AT_HWCAP, getauxval(AT_HWCAP));
+  add(AT_HWCAP, hardware_capabilities());
   add(AT_PAGESZ, kPageSize);
   add(AT_CLKTCK, static_cast<uint64_t>(sysconf(_SC_CLK_TCK)));
   add(AT_PHDR, input.image->phdr);
