@@ -294,6 +294,11 @@ export class Guest {
     return !this.failed;
   }
 
+  /** Removes the console that `keep` kept. */
+  async discardConsole(): Promise<void> {
+    await rm(this.consolePath, { force: true });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

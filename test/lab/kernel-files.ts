@@ -32,7 +32,7 @@ interface Manifest {
 }
 
 // linux-base (without a version behind it) holds only scripts for installed systems
-const isKernelPart = (name: string) => /^linux-(image|binary|modules|headers|kbuild)-/.test(name);
+const isKernelPart = (name: string) => /^linux-(image|binary|modules|headers|kbuild|base-[0-9])/.test(name);
 
 async function fetchInto(kernel: Kernel, directory: string): Promise<void> {
   const names = [`linux-image-${kernel.flavour}`, `linux-headers-${kernel.flavour}`];
@@ -75,14 +75,16 @@ export async function kernelFiles(kernel: Kernel, refresh = false): Promise<Kern
   await buildOnce(directory, (partial) => fetchInto(kernel, partial));
   const manifest: Manifest = JSON.parse(readFileSync(join(directory, "kernel.json"), "utf8"));
   const root = join(directory, "root");
+  const modules = join(moduleBase(root), "lib/modules", manifest.uname);
+  const inBoot = join(root, "boot", `vmlinuz-${manifest.uname}`); // 7.x keeps it beside its modules
   return {
     kernel,
     uname: manifest.uname,
     version: manifest.version,
     compiler: manifest.compiler,
     root,
-    vmlinuz: join(root, "boot", `vmlinuz-${manifest.uname}`),
-    modules: join(moduleBase(root), "lib/modules", manifest.uname),
+    vmlinuz: existsSync(inBoot) ? inBoot : join(modules, "vmlinuz"),
+    modules,
   };
 }
 

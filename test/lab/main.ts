@@ -5,7 +5,9 @@ import { Command, InvalidArgumentError } from "commander";
 import { buildModuleCommand } from "./build-module-command.js";
 import { messageOf } from "./errors.js";
 import { defaultKernel, kernels } from "./kernels.js";
+import { listCommand, matrixCommand } from "./matrix-command.js";
 import { runCommand } from "./run-command.js";
+import { suites } from "./suites.js";
 
 /** The lab itself went wrong: told apart from what a command in the guest answered, as docker does. */
 const labFailed = 125;
@@ -28,6 +30,22 @@ const kernelNames = kernels.map(({ id }) => id).join(", ");
 
 const lab = new Command("lab").description("boot Debian kernels in QEMU and run suites in them");
 lab.enablePositionalOptions(); // so that `run`'s options end where its command begins
+
+lab
+  .option("--kernel <ids>", `only these, comma-separated: ${kernelNames}`, list)
+  .option(
+    "--suite <names>",
+    `only these, comma-separated: ${suites.map(({ name }) => name).join(", ")}`,
+    list,
+  )
+  .option("--jobs <n>", "at most so many guests at once; default: as processors and memory allow", count)
+  .option("--json", "results as JSON on standard output", false)
+  .option("--keep", "keep the consoles of passing suites too", false)
+  .option("--list", "show kernels and suites and stop", false)
+  .action(async (options) => {
+    if (options.list) return listCommand();
+    process.exitCode = await matrixCommand(options);
+  });
 
 lab
   .command("run")

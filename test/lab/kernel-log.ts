@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must not be in a guest's kernel log after a suite.
+
+const complaints: readonly RegExp[] = [
+  /WARNING:/,
+  /\bBUG:/,
+  /kernel BUG at/,
+  /\bOops\b/,
+  /Kernel panic/,
+  /general protection fault/,
+  /Call Trace:/,
+  /rcu.*(stall|self-detected)/i,
+  /(soft|hard) lockup/i,
+  /INFO: task .* blocked for more than/,
+  /possible (recursive|circular) locking|inconsistent lock state|suspicious RCU usage/,
+  /KASAN:|UBSAN:|KCSAN:|KFENCE:/,
+  /refcount_t:|list_(add|del) corruption|slab corruption|Bad page/i,
+  /unchecked MSR access/,
+  /segfault at .* error \d+ in (agent|busybox)/,
+];
+
+/** Lines that match above but say nothing about what runs in the guest. */
+const harmless: readonly RegExp[] = [
+  /WARNING: See https:\/\/.*hw-vuln/, // advice on CPU mitigations, said at every boot
+];
+
+/** The lines of a kernel log that fail a suite. */
+export function kernelComplaints(log: string): string[] {
+  return log.split("\n").filter((line) => {
+    return (
+      complaints.some((pattern) => pattern.test(line)) && !harmless.some((pattern) => pattern.test(line))
+    );
+  });
+}

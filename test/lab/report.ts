@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lab's results as a table kernel x suite, as details, as one line.
+
+import type { Outcome, SuiteResult } from "./run-suite.js";
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export function count(results: readonly SuiteResult[]): Counts {
+  const of = (outcome: Outcome) => results.filter((result) => result.outcome === outcome).length;
+  return { passed: of("pass"), failed: of("fail"), skipped: of("skip") };
+}
+
+export function cellText(result: SuiteResult | undefined): string {
+  if (!result) return "-";
+  return result.outcome === "skip" ? "skip" : `${result.outcome} ${result.seconds.toFixed(1)} s`;
+}
+
+/** Rows of padded columns. */
+export function columns(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((text, at) => {
+      widths[at] = Math.max(widths[at] ?? 0, text.length);
+    });
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((text, at) => text.padEnd(widths[at] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+export function table(
+  kernelIds: readonly string[],
+  suiteNames: readonly string[],
+  results: readonly SuiteResult[],
+): string {
+  const rows = kernelIds.map((kernel) => {
+    const cells = suiteNames.map((suite) =>
+      cellText(results.find((result) => result.kernel === kernel && result.suite === suite)),
+    );
+    return [kernel, ...cells];
+  });
+  return columns([["kernel", ...suiteNames], ...rows]);
+}
+
+/** Everything a reader needs about what did not pass. */
+export function details(results: readonly SuiteResult[]): string {
+  const lines = results
+    .filter((result) => result.outcome !== "pass")
+    .flatMap((result) => [
+      `${result.outcome} ${result.kernel} ${result.suite}: ${result.reason ?? ""}`,
+      ...(result.outcome === "fail" && result.logPath ? [`  log: ${result.logPath}`] : []),
+      ...(result.outcome === "fail" && result.consolePath ? [`  console: ${result.consolePath}`] : []),
+    ]);
+  return lines.join("\n");
+}
+
+export function closingLine({ passed, failed, skipped }: Counts): string {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}

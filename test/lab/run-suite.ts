@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// One cell of the table: one suite on one kernel.
+
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { buildModule, ModuleBuildError } from "./build-module.js";
+import { cachePath } from "./cache.js";
+import { GuestError, messageOf, Unavailable } from "./errors.js";
+import { type Guest, openGuest, type RunResult } from "./guest.js";
+import type { GuestFile } from "./initramfs.js";
+import { kernelFiles } from "./kernel-files.js";
+import { kernelComplaints } from "./kernel-log.js";
+import type { Kernel } from "./kernels.js";
+import { projectRoot } from "./paths.js";
+import { staticProgram } from "./programs.js";
+import type { Suite } from "./suites.js";
+
+export type Outcome = "pass" | "fail" | "skip";
+
+export interface SuiteResult {
+  readonly kernel: string;
+  readonly suite: string;
+  readonly outcome: Outcome;
+  /** From QEMU's start to its end; fetching and compiling are not in it. */
+  readonly seconds: number;
+  /** Why it failed or was skipped. */
+  readonly reason?: string;
+  /** What the script printed and the kernel logged. */
+  readonly logPath?: string;
+  readonly consolePath?: string;
+}
+
+type Verdict = Pick<SuiteResult, "outcome" | "reason">;
+
+const skipStatus = 77; // automake's, known to test scripts everywhere
+
+/** Builds what the suite wants in $LAB_SUITE. */
+async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
+  const files: GuestFile[] = [{ path: "script.sh", source: join(projectRoot, suite.script) }];
+  for (const source of suite.programs ?? []) {
+    const program = await staticProgram(join(projectRoot, source), ["-Werror"]);
+    files.push({ path: basename(source, ".c"), source: program, executable: true });
+  }
+  for (const directory of suite.builtModules ?? []) {
+    const build = await buildModule(kernel.id, join(projectRoot, directory));
+    const warning = build.warnings[0];
+    if (warning) throw new ModuleBuildError(`${directory}: ${warning}`, build.log, build.logPath);
+    files.push(...build.modules.map((source) => ({ path: basename(source), source })));
+  }
+  return files;
+}
+
+function judge(suite: Suite, result: RunResult, log: string): Verdict {
+  const complaint = kernelComplaints(log)[0];
+  if (complaint) return { outcome: "fail", reason: `kernel log: ${complaint.trim()}` };
+  if (result.timedOut) return { outcome: "fail", reason: `ran into its limit of ${suite.timeoutSeconds} s` };
+  if (result.exitCode === 0) return { outcome: "pass" };
+  const last = `${result.stdout.trimEnd()}\n${result.stderr.trimEnd()}`.trim().split("\n").at(-1) ?? "";
+  if (result.exitCode === skipStatus) return { outcome: "skip", reason: last || "the script says skip" };
+  return {
+    outcome: "fail",
+    reason: last ? `status ${result.exitCode}: ${last}` : `status ${result.exitCode}`,
+  };
+}
+
+async function execute(guest: Guest, suite: Suite, logPath: string): Promise<Verdict> {
+  const cwd = suite.style === "root" ? projectRoot : "/run/kontain-lab/suite";
+  const script = "/run/kontain-lab/suite/script.sh";
+  const result = await guest.run(["sh", script], { cwd, timeoutSeconds: suite.timeoutSeconds });
+  const log = await guest.kernelLog();
+  const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
+  const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);
+  await writeFile(logPath, text.join("\n"));
+  return judge(suite, result, log);
+}
+
+/** Runs a suite on a kernel. Never throws: whatever happens is the result. */
+export async function runSuite(suite: Suite, kernel: Kernel, keep: boolean): Promise<SuiteResult> {
+  const cell = { kernel: kernel.id, suite: suite.name };
+  const logPath = cachePath("logs", `${kernel.id}-${suite.name}.log`);
+  let started: number | undefined;
+  const seconds = () => (started === undefined ? 0 : (performance.now() - started) / 1000);
+  try {
+    await mkdir(cachePath("logs"), { recursive: true });
+    await kernelFiles(kernel);
+    const files = await suiteFiles(suite, kernel);
+    started = performance.now();
+    const guest = await openGuest({ ...suite, kernel: kernel.id, files, keep: true });
+    let verdict: Verdict;
+    try {
+      verdict = await execute(guest, suite, logPath);
+    } finally {
+      await guest.close();
+    }
+    if (verdict.outcome === "pass" && guest.failed)
+      verdict = { outcome: "fail", reason: "does not power off" };
+    if (verdict.outcome !== "fail" && !keep) await guest.discardConsole();
+    const kept = verdict.outcome === "fail" || keep ? { consolePath: guest.consolePath } : {};
+    return { ...cell, ...verdict, seconds: seconds(), logPath, ...kept };
+  } catch (error) {
+    if (error instanceof Unavailable) return { ...cell, outcome: "skip", seconds: 0, reason: error.message };
+    const failed = { ...cell, outcome: "fail", seconds: seconds(), reason: messageOf(error) } as const;
+    if (error instanceof GuestError) return { ...failed, consolePath: error.consolePath };
+    return error instanceof ModuleBuildError ? { ...failed, logPath: error.logPath } : failed;
+  }
+}

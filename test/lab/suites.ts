@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The suites the lab runs on every kernel. Adding one is adding an entry here and a script in suites/.
+
+import type { GuestStyle } from "./guest.js";
+import type { Kernel } from "./kernels.js";
+
+export interface Suite {
+  /** What --suite takes. */
+  readonly name: string;
+  readonly summary: string;
+  readonly style: GuestStyle;
+  /** At most 1 where threads run under nested SVM: two TCG CPUs stall there. */
+  readonly cpus: number;
+  /** Load kvm and kvm-amd. */
+  readonly kvm: boolean;
+  /** Run by sh in the guest; path below the checkout. Exit 0 passes, 77 skips (last line: why), all else fails. */
+  readonly script: string;
+  /** Bound on the script; the boot has its own. */
+  readonly timeoutSeconds: number;
+  readonly memoryMiB?: number;
+  /** QEMU's -cpu; default an EPYC with SVM. */
+  readonly cpuModel?: string;
+  readonly kernelArgs?: readonly string[];
+  /** Modules of the kernel's own package to load at boot. */
+  readonly modules?: readonly string[];
+  /** Out-of-tree module directories of the checkout: their .ko files are in $LAB_SUITE. A warning fails the suite. */
+  readonly builtModules?: readonly string[];
+  /** C files of the checkout, compiled statically: the programs are in $LAB_SUITE, named like the file without .c. */
+  readonly programs?: readonly string[];
+  /** Kernels it makes sense on; default all. */
+  readonly on?: (kernel: Kernel) => boolean;
+}
+
+export const suites: readonly Suite[] = [
+  {
+    name: "boot",
+    summary: "boots, has its file systems, powers off",
+    style: "initramfs",
+    cpus: 2,
+    kvm: false,
+    script: "test/lab/suites/boot.sh",
+    timeoutSeconds: 60,
+  },
+  {
+    name: "kvm",
+    summary: "/dev/kvm runs a guest by nested SVM",
+    style: "initramfs",
+    cpus: 1,
+    kvm: true,
+    script: "test/lab/suites/kvm.sh",
+    programs: ["test/lab/programs/kvm-probe.c"],
+    timeoutSeconds: 60,
+  },
+  {
+    name: "root",
+    summary: "the host's root over 9p: overlay, share, checkout, /dev/kvm",
+    style: "root",
+    cpus: 1,
+    kvm: true,
+    script: "test/lab/suites/root.sh",
+    programs: ["test/lab/programs/kvm-probe.c"],
+    timeoutSeconds: 120,
+  },
+];
+
+export function suiteByName(name: string): Suite {
+  const found = suites.find((suite) => suite.name === name);
+  if (found) return found;
+  throw new Error(`no suite "${name}": the lab knows ${suites.map((suite) => suite.name).join(", ")}`);
+}
+
+/** Why a suite makes no sense on a kernel; undefined when it does. */
+export function notApplicable(suite: Suite, kernel: Kernel): string | undefined {
+  if (suite.style === "root" && !kernel.has9p) return "the cloud flavour has no 9p";
+  if (suite.on && !suite.on(kernel)) return "not meant for this kernel";
+  return undefined;
+}
