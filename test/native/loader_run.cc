@@ -209,6 +209,40 @@ void test_made_files(const Scratch& scratch) {
   CHECK(WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 12);
 }
 
+/// The file loses and regains its data page while it is loaded again and again: an error now and then, never SIGBUS.
+void test_shrinking_file(const Scratch& scratch) {
+  std::vector<uint8_t> bytes = exit_program(ElfBuilder::program(), 9);
+  std::string path = scratch.write_bytes("shrinking", bytes.data(), bytes.size());
+  pid_t shrinker = fork();
+  if (shrinker == 0) {
+    alarm(60);
+    while (truncate(path.c_str(), 0x2000) == 0 && truncate(path.c_str(), 0x3000) == 0) sched_yield();
+    _exit(1);
+  }
+  pid_t loader = fork();
+  if (loader == 0) {
+    km_test::RecordingMachine machine;
+    machine.check_host = false;
+    int good = 0, bad = 0;
+    for (int i = 0; i < 20000 && (good < 100 || bad < 100); i++) {
+      AddressSpace memory(machine);
+      Program program;
+      Image image;
+      LoadError error;
+      bool loaded = resolve_program(path, {"x"}, &program, &error) && load_image(program, memory, &image, &error);
+      (loaded ? good : bad)++;
+      close(program.fd);
+      memory.munmap(km_test::kWindow.start, km_test::kWindow.end - km_test::kWindow.start);
+    }
+    _exit(good > 0 && bad > 0 ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(loader, &status, 0);
+  kill(shrinker, SIGKILL);
+  waitpid(shrinker, nullptr, 0);
+  CHECK(status == 0);
+}
+
 bool stack_error(const Strings& argv, const Strings& envp, uint64_t size, std::string* message) {
   Image image;
   std::vector<uint8_t> stack(size + 16);
@@ -250,6 +284,7 @@ int main() {
   test_commands();
   test_flavours(scratch);
   test_made_files(scratch);
+  test_shrinking_file(scratch);
   test_stack_limits();
   return km_test::finish();
 }
