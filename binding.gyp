@@ -20,6 +20,11 @@
           "type": "executable",
           "includes": ["native/flags.gypi", "native/plain.gypi"],
           "dependencies": ["kontain_core"],
+          "defines": [
+            "KM_VERSION=\"<!(node scripts/version.mjs version)\"",
+            "KM_BRANCH=\"<!(node scripts/version.mjs branch)\"",
+            "KM_SHA=\"<!(node scripts/version.mjs sha)\"",
+          ],
           "sources": ["<!@(node scripts/sources.mjs km)"],
           # One file without dependencies: it is bind-mounted into containers built FROM scratch. (No -static-libstdc++:
           # g++ answers it with -Bdynamic for what follows, and the static-pie gets a libc.so it has no loader for.)

@@ -24,6 +24,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setup } from "./setup.mjs";
 import { sources } from "./sources.mjs";
+import { versionPart } from "./version.mjs";
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const GYP_INPUTS = ["binding.gyp", "native/flags.gypi", "native/plain.gypi", "package-lock.json"];
@@ -66,11 +67,12 @@ function nodeHeaders() {
   return existsSync(join(prefix, "include/node/node_api.h")) ? [`--nodedir=${prefix}`] : [];
 }
 
-/** Changes when gyp has to run again: its inputs, the list of sources, node itself. */
+/** Changes when gyp has to run again: its inputs, the list of sources, what km says of itself, node. */
 function configureStamp() {
   const hash = createHash("sha256").update(process.version);
   for (const file of GYP_INPUTS) hash.update(readFileSync(join(ROOT, file)));
   for (const target of ["core", "km", "binding"]) hash.update(sources(target).join("\n"));
+  for (const part of ["version", "branch", "sha"]) hash.update(`${versionPart(part)}\n`);
   return hash.digest("hex");
 }
 

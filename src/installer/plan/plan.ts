@@ -109,7 +109,14 @@ function chooseDevice(facts: HostFacts, wishes: Wishes): DeviceFacts | Refusal {
     const device = devices.find((candidate) => candidate.state === state);
     if (device) return refuseDevice(facts, device);
   }
-  const paths = wishes.device ?? devices.map((device) => device.path).join(" or ");
+  if (wishes.device) {
+    return refuse(
+      "device-absent",
+      `there is no ${wishes.device}`,
+      "name another with --device, or leave it out",
+    );
+  }
+  const paths = devices.map((device) => device.path).join(" or ");
   return refuse("device-absent", `there is no ${paths}`, absentRemedy(facts));
 }
 
