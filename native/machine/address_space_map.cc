@@ -130,13 +130,12 @@ int64_t AddressSpace::mmap(uint64_t addr, uint64_t len, int prot, int flags, int
     if (addr == 0) return -ENOMEM;
   }
   if (type != MAP_PRIVATE && !shared && type != MAP_DROPPABLE) return -EINVAL;
-  if ((flags & MAP_GROWSDOWN) && (shared || !anon)) return -EINVAL;
-
   Request q;
   q.start = addr;
   q.end = addr + len;
   q.prot = prot;
-  q.flags = flags & ~(MAP_GROWSDOWN | MAP_32BIT | MAP_FIXED_NOREPLACE | kMapAbove4G);
+  q.flags = flags & ~(MAP_32BIT | MAP_FIXED_NOREPLACE | kMapAbove4G);
+  if (anon && !shared) q.flags &= ~MAP_GROWSDOWN;  // plain memory to us; elsewhere the host refuses it
   q.fd = fd;
   q.offset = offset;
   q.file_end = kNotKnown;

@@ -37,6 +37,7 @@ int64_t AddressSpace::resize_in_place(uint64_t addr, uint64_t old_len, uint64_t 
   if (r < 0) return r;
   Vma grown = find(from - 1)->second;
   grown.end = to;
+  grown.marks &= uint8_t(~kGuard);
   insert(from, grown);
   advise_huge(from);
   show(from, to);
@@ -105,11 +106,17 @@ int64_t AddressSpace::move(uint64_t addr, uint64_t old_len, uint64_t new_len, in
     const uint64_t offset = start - addr;
     if (offset >= new_len) break;
     vma.end = std::min(vma.end - addr, new_len) + to;
-    if (new_len > old_len && &vma == &pieces.back().second) vma.end = to + new_len;
     if (vma.kind == VmaKind::kHeap || vma.kind == VmaKind::kStack) vma.kind = VmaKind::kAnon;
     if (old_len == 0) vma.mapping = ++next_mapping_;
     erase_range(to + offset, vma.end);
     insert(to + offset, vma);
+  }
+  if (new_len > old_len) {  // one VMA, then
+    Vma grown = pieces.back().second;
+    const uint64_t from = grown.end;
+    grown.end = to + new_len;
+    grown.marks &= uint8_t(~kGuard);
+    if (from < grown.end) insert(from, grown);
   }
   advise_huge(to);
   show(to, to + new_len);

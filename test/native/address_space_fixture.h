@@ -259,7 +259,8 @@ inline Outcome touch(uint64_t addr, Touch how) {
   if (sigsetjmp(touch_jump, 1)) return touch_outcome;
   auto* p = reinterpret_cast<volatile uint8_t*>(addr);  // the address under test; faults come to the handler
   if (how == Touch::kRead) (void)*p;
-  if (how == Touch::kWrite) *p = *p;
+  // One locked read-modify-write: faults as a write, changes nothing.
+  if (how == Touch::kWrite) asm volatile("lock addb $0, %0" : "+m"(*p));
   if (how == Touch::kFetch) reinterpret_cast<void (*)()>(addr)();
   return touch_outcome;
 }
