@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "native/base/private_fd.h"
+#include "native/driver/cpuid_cache.h"
 #include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_machine.h"
 
@@ -175,11 +176,26 @@ int KvmMachine::init(const MachineOptions& options, const char** what) {
   return guest_.init(area_, tables_);
 }
 
-int KvmMachine::read_cpuid(const MachineOptions& options) {
-  cpuid_.resize(sizeof(CpuidHeader) + kCpuidEntries * sizeof(kvm_cpuid_entry2));
+int KvmMachine::fetch_cpuid() {
+  if (load_cpuid(device_fd_, &cpuid_) && cpuid_.size() >= sizeof(CpuidHeader)) {
+    CpuidHeader header;
+    memcpy(&header, cpuid_.data(), sizeof header);
+    if (header.count <= kCpuidEntries && cpuid_.size() == sizeof header + header.count * sizeof(kvm_cpuid_entry2)) {
+      return 0;
+    }
+  }
+  cpuid_.assign(sizeof(CpuidHeader) + kCpuidEntries * sizeof(kvm_cpuid_entry2), 0);
   CpuidHeader* header = reinterpret_cast<CpuidHeader*>(cpuid_.data());  // layout of struct kvm_cpuid2
   header->count = kCpuidEntries;
   if (ioctl(device_fd_, kGetSupportedCpuid, header) != 0) return -errno;
+  cpuid_.resize(sizeof(CpuidHeader) + header->count * sizeof(kvm_cpuid_entry2));
+  store_cpuid(device_fd_, cpuid_);
+  return 0;
+}
+
+int KvmMachine::read_cpuid(const MachineOptions& options) {
+  if (int rc = fetch_cpuid(); rc != 0) return rc;
+  CpuidHeader* header = reinterpret_cast<CpuidHeader*>(cpuid_.data());
   auto* entries = reinterpret_cast<kvm_cpuid_entry2*>(header + 1);
   capabilities_.guest_phys_bits = 36;
   for (uint32_t i = 0; i < header->count; i++) {

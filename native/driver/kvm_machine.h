@@ -50,6 +50,7 @@ class KvmMachine final : public Machine, private SlotSink {
 
  private:
   int add_slot(uint64_t gpa, uint64_t len, void* hva) override;
+  int fetch_cpuid();
   int read_cpuid(const MachineOptions& options);
   int open_slot(VcpuSlot* slot);
   int init_vcpu(VcpuSlot& slot);
