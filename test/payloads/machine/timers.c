@@ -15,12 +15,13 @@
 
 static atomic_int fired;
 static siginfo_t info;
-static atomic_int fired_in;
+static atomic_int fired_in, most_overruns;
 
 static void on_timer(int signo, siginfo_t* si, void* context) {
   (void)signo;
   (void)context;
   info = *si;
+  if (si->si_code == SI_TIMER && si->si_overrun > atomic_load(&most_overruns)) atomic_store(&most_overruns, si->si_overrun);
   atomic_store(&fired_in, gettid());
   atomic_fetch_add(&fired, 1);
 }
@@ -89,8 +90,8 @@ static void posix_overrun(void) {
   timer_settime(timer, 0, &every, NULL);
   sleep_ms(60);
   sigprocmask(SIG_UNBLOCK, &one, NULL);
-  check(timer_getoverrun(timer) >= 20, "missed ticks are counted as overruns");
   timer_delete(timer);
+  check(atomic_load(&most_overruns) >= 20, "missed ticks are counted as overruns");
 }
 
 static void thread_notify(union sigval value) { atomic_fetch_add(&fired, value.sival_int); }
