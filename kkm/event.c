@@ -245,6 +245,18 @@ static void load_stub(struct kkm_vcpu *v, struct pt_regs *p)
 	p->orig_ax = -1;
 }
 
+/*
+ * While a thread is parked it has no fault of its own; what is pending was sent
+ * by someone, and get_signal() would deliver it next.
+ */
+static void drop_foreign_signals(void)
+{
+	kernel_siginfo_t info;
+
+	while (take_signal(&info))
+		;
+}
+
 /* Give the turn to the monitor and sleep until it comes back, or the end. */
 static void park(struct kkm_vcpu *v, int from, struct pt_regs *p)
 {
@@ -257,6 +269,7 @@ static void park(struct kkm_vcpu *v, int from, struct pt_regs *p)
 	}
 	if (smp_load_acquire(&v->state) != KKM_RUNNING)
 		return;
+	drop_foreign_signals();
 	if (v->job == KKM_JOB_GUEST)
 		kkm_load_regs(v, p);
 	else
@@ -271,12 +284,8 @@ static bool leaving(void)
 /* The end of the stub: from here on no system call gets through. */
 static bool guest_born(struct kkm_vcpu *v, const struct pt_regs *p)
 {
-	kernel_siginfo_t info;
-
 	if (p->ip != kkm_stub_va(kkm_stub_ready))
 		return false;	/* the pending signal kills the companion */
-	while (take_signal(&info))
-		;
 	kkm_block_syscalls();
 	kkm_clear_segments(v);
 	return true;
