@@ -7,7 +7,8 @@ import { delimiter, join } from "node:path";
 import { Unavailable } from "./errors.js";
 
 export interface Machine {
-  readonly vmlinuz: string;
+  /** A bzImage, or a vmlinux with a PVH entry. */
+  readonly kernel: string;
   readonly initramfs: string;
   readonly cpus: number;
   readonly memoryMiB: number;
@@ -69,7 +70,7 @@ export function qemuArguments(machine: Machine): string[] {
     ...["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot"],
     ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.cpuModel],
     ...["-smp", String(machine.cpus), "-m", String(machine.memoryMiB)],
-    ...["-kernel", machine.vmlinuz, "-initrd", machine.initramfs],
+    ...["-kernel", machine.kernel, "-initrd", machine.initramfs],
     ...["-append", [...kernelArgs, ...machine.kernelArgs].join(" ")],
     ...["-chardev", `file,id=console,path=${quote(machine.consolePath)}`, "-serial", "chardev:console"],
     ...["-device", "virtio-serial-pci", "-chardev", `socket,id=lab,path=${quote(machine.socket)}`],

@@ -20,6 +20,8 @@ export interface Suite {
   readonly memoryMiB?: number;
   /** QEMU's -cpu; default an EPYC with SVM. */
   readonly cpuModel?: string;
+  /** Boot the bzImage as it is; default the kernel unpacked from it, which boots quicker but without KASLR. */
+  readonly bzImage?: boolean;
   readonly kernelArgs?: readonly string[];
   /** Modules of the kernel's own package to load at boot. */
   readonly modules?: readonly string[];
@@ -38,6 +40,7 @@ export const suites: readonly Suite[] = [
     style: "initramfs",
     cpus: 2,
     kvm: false,
+    bzImage: true,
     script: "test/lab/suites/boot.sh",
     timeoutSeconds: 60,
   },
