@@ -17,6 +17,7 @@ class AddressSpace;
 struct Program {
   int fd = -1;                        ///< opened O_RDONLY|O_CLOEXEC; the caller closes
   std::string path;                   ///< realpath of the ELF file
+  std::string execfn;                 ///< the file as it was named, before any `#!`: AT_EXECFN
   std::vector<std::string> argv;      ///< with interpreter and script inserted for `#!` files
 };
 
@@ -25,7 +26,7 @@ struct Program {
 std::string find_command(const std::string& name, const char* path);
 
 /// Opens `file` (a path; no PATH search), follows `#!` (as deep as Linux does), checks type, x-permission and the
-/// ELF header. AT_EXECFN is `file`, not Program::path. On failure nothing stays open.
+/// ELF header. On failure nothing stays open.
 bool resolve_program(const std::string& file, std::vector<std::string> argv, Program* program, LoadError* error);
 
 /// Everything load_image() can find wrong without mapping anything: both ELF files, their placement in `window`. For

@@ -111,6 +111,7 @@ bool resolve_program(const std::string& file, std::vector<std::string> argv, Pro
     if (step == Step::kProgram) {
       program->fd = fd;
       program->path = path_of(fd, opened);
+      program->execfn = file;
       program->argv = std::move(argv);
       return true;
     }

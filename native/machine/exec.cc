@@ -49,22 +49,24 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
 }
 
 /// Refuses, before the point of no return, what the next monitor could not run.
-int64_t check_program(const std::string& file, const std::vector<std::string>& argv) {
+int64_t check_file(const std::string& file, const std::vector<std::string>& argv, Window window) {
   Program program;
   LoadError error;
-  if (!resolve_program(file, argv, &program, &error)) {
-    KM_TRACE(Tag::kExec, "%s", error.message.c_str());
-    return -error.error;
+  bool good = resolve_program(file, argv, &program, &error);
+  if (good) {
+    good = check_program(program, window, &error);
+    close(program.fd);
   }
-  close(program.fd);
-  return 0;
+  if (good) return 0;
+  KM_TRACE(Tag::kExec, "%s", error.message.c_str());
+  return -error.error;
 }
 
 int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string> argv, std::vector<std::string> envp) {
   Process& p = *thread.process;
   if (file == "/proc/self/exe" || file == "/proc/" + std::to_string(getpid()) + "/exe") file = p.exe_path;
   if (argv.empty()) argv.emplace_back("");  // Linux >= 5.18 does so
-  if (int64_t rc = check_program(file, argv); rc != 0) return rc;
+  if (int64_t rc = check_file(file, argv, p.memory->window()); rc != 0) return rc;
 
   std::vector<std::string> words{"km"};
   for (const std::string& option : p.options->carried) words.push_back(option);

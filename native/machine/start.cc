@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -78,12 +80,14 @@ bool load(Process& p, const Options& options, const Program& program, uint64_t* 
   }
   Image image;
   if (!load_image(program, *p.memory, &image, error)) return false;
-  p.memory->set_brk_start(image.brk);
+  if (image.executable_stack) {
+    p.memory->mprotect(static_cast<uint64_t>(top) - size, size, PROT_READ | PROT_WRITE | PROT_EXEC);
+  }
   if (int rc = map_vdso(p); rc != 0) {
     *error = {-rc, program.path + ": cannot show the vdso to the payload: " + strerror(-rc)};
     return false;
   }
-  StackInput input{&program.argv, &options.envp, options.program, &image, p.vdso_base, static_cast<uint64_t>(top), size};
+  StackInput input{&program.argv, &options.envp, program.execfn, &image, p.vdso_base, static_cast<uint64_t>(top), size};
   *rip = image.entry;
   return build_stack(input, rsp, &p.auxv, error);
 }
@@ -101,7 +105,9 @@ int start_payload(const Options& options, std::string* why) {
   p.options = &options;
   p.machine_options.phys_bits = options.membus_width;
   p.machine_options.kontain_vendor_id = options.kontain_vendor_id;
-  if (!resolve_program(options.program, options.argv, &program, &error)) {
+  // As a shell would find it; what a payload's execve names is a path already.
+  std::string file = options.from_exec ? options.program : find_command(options.program, getenv("PATH"));
+  if (!resolve_program(file, options.argv, &program, &error)) {
     *why = error.message;
     return kExitBadProgram;
   }
