@@ -6,7 +6,7 @@ import { delimiter, join } from "node:path";
 
 /** @typedef {{apt: string, command?: string, file?: string, why: string}} Need */
 
-/** @type {Record<"build" | "test", Need[]>} */
+/** @type {Record<"build" | "test" | "lab", Need[]>} */
 export const NEEDS = {
   build: [
     { apt: "build-essential", command: "g++", why: "compiles km and the Node addon" },
@@ -16,6 +16,17 @@ export const NEEDS = {
   test: [
     { apt: "clang-tidy-14", command: "clang-tidy-14", why: "native lint" },
     { apt: "musl-tools", command: "musl-gcc", why: "payloads linked with musl" },
+  ],
+  lab: [
+    { apt: "qemu-system-x86", command: "qemu-system-x86_64", why: "boots the lab's guests" },
+    { apt: "build-essential", command: "cc", why: "compiles the lab's guest programs" },
+    { apt: "xz-utils", command: "xz", why: "unpacks Debian's kernels and modules" },
+    { apt: "zstd", command: "zstd", why: "unpacks Debian's newer kernels" },
+    {
+      apt: "debian-archive-keyring",
+      file: "/usr/share/keyrings/debian-archive-keyring.gpg",
+      why: "checks Debian's package lists",
+    },
   ],
 };
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The `npm run lab` command line. docs/lab.md describes it.
 
+import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { execa } from "execa";
 import { buildModuleCommand } from "./build-module-command.js";
 import { messageOf } from "./errors.js";
 import { defaultKernel, kernels } from "./kernels.js";
 import { listCommand, matrixCommand } from "./matrix-command.js";
+import { projectRoot } from "./paths.js";
 import { runCommand } from "./run-command.js";
 import { suites } from "./suites.js";
 
@@ -79,6 +82,19 @@ lab
     process.exitCode = await buildModuleCommand(directory, options);
   });
 
+/** Installs what the lab needs of the host, or says how; the host's package table is scripts/packages.mjs. */
+async function setUpHost(): Promise<void> {
+  const script = join(projectRoot, "scripts/setup.mjs");
+  const setup = await execa(process.execPath, [script, "lab"], {
+    reject: false,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  if (setup.exitCode !== 0) throw new Error("the lab lacks packages on this host: see above");
+}
+
+lab.hook("preAction", async () => {
+  if (!lab.opts().list) await setUpHost();
+});
 lab.parseAsync().catch((error: unknown) => {
   process.stderr.write(`lab: ${messageOf(error)}\n`);
   process.exitCode = labFailed;
