@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a number and six registers to an answer.
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -79,7 +80,8 @@ int check_arguments(const CallSpec& call, uint64_t args[6]) {
 
 int64_t answer(GuestThread& thread, uint64_t nr, const CallSpec& call, uint64_t args[6]) {
   if (call.cls != Class::kForward && call.cls != Class::kHandle) return refuse(nr, call);
-  if (int error = check_arguments(call, args); error != 0) return error;
+  if (int error = check_arguments(call, args); error != 0)
+    return call.args[0].kind == Arg::kFd ? after_fd_check(args[0], error) : error;
   if (call.cls == Class::kForward) return forward_syscall(thread, static_cast<int64_t>(nr), args);
   return call.handler(thread, args);
 }
@@ -92,6 +94,10 @@ int64_t forward(GuestThread& thread, int64_t nr, uint64_t a0, uint64_t a1, uint6
                 uint64_t a5) {
   const uint64_t args[6] = {a0, a1, a2, a3, a4, a5};
   return forward_syscall(thread, nr, args);
+}
+
+int64_t after_fd_check(uint64_t fd, int64_t error) {
+  return host_syscall(SYS_fcntl, fd, F_GETFD) < 0 ? -EBADF : error;
 }
 
 void log_refused_once(const char* what, uint64_t number) {

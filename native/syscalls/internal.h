@@ -39,6 +39,9 @@ inline bool guest_pointer(uint64_t addr) { return addr < process().memory->windo
 int64_t forward(GuestThread& thread, int64_t nr, uint64_t a0 = 0, uint64_t a1 = 0, uint64_t a2 = 0, uint64_t a3 = 0,
                 uint64_t a4 = 0, uint64_t a5 = 0);
 
+/// `error`, or -EBADF when the descriptor is not open: the kernel looks at the descriptor before it looks at memory.
+int64_t after_fd_check(uint64_t fd, int64_t error);
+
 /// Address of monitor memory as a system call argument.
 inline uint64_t word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 

@@ -31,7 +31,7 @@ namespace {
 /// readv and all its relatives: (fd, iov, n, rest...).
 int64_t vectored(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
   GuestIov iov;
-  if (int error = iov.load(args[1], static_cast<uint32_t>(args[2])); error != 0) return error;
+  if (int error = iov.load(args[1], static_cast<uint32_t>(args[2])); error != 0) return after_fd_check(args[0], error);
   return forward(thread, nr, args[0], word(iov.data()), iov.size(), args[3], args[4], args[5]);
 }
 

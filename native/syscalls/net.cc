@@ -108,13 +108,13 @@ struct Batch {
 
 int64_t sys_sendmsg(GuestThread& thread, const uint64_t args[6]) {
   Message m;
-  if (int error = load_outgoing(&m, args[1]); error != 0) return error;
+  if (int error = load_outgoing(&m, args[1]); error != 0) return after_fd_check(args[0], error);
   return forward(thread, SYS_sendmsg, args[0], word(&m.header), args[2]);
 }
 
 int64_t sys_recvmsg(GuestThread& thread, const uint64_t args[6]) {
   Message m;
-  if (int error = load_incoming(&m, args[1]); error != 0) return error;
+  if (int error = load_incoming(&m, args[1]); error != 0) return after_fd_check(args[0], error);
   int64_t result = forward(thread, SYS_recvmsg, args[0], word(&m.header), args[2]);
   if (result < 0) return result;
   int error = store_incoming(m.header, args[1]);
@@ -123,7 +123,8 @@ int64_t sys_recvmsg(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_sendmmsg(GuestThread& thread, const uint64_t args[6]) {
   Batch batch;
-  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_outgoing); error != 0) return error;
+  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_outgoing); error != 0)
+    return after_fd_check(args[0], error);
   int64_t sent = forward(thread, SYS_sendmmsg, args[0], word(batch.headers.data()), batch.headers.size(), args[3]);
   for (int64_t i = 0; i < sent; i++) {
     const mmsghdr& header = batch.headers[static_cast<size_t>(i)];
@@ -135,7 +136,8 @@ int64_t sys_sendmmsg(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_recvmmsg(GuestThread& thread, const uint64_t args[6]) {
   Batch batch;
-  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_incoming); error != 0) return error;
+  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_incoming); error != 0)
+    return after_fd_check(args[0], error);
   int64_t got = forward(thread, SYS_recvmmsg, args[0], word(batch.headers.data()), batch.headers.size(), args[3], args[4]);
   for (int64_t i = 0; i < got; i++) {
     const mmsghdr& header = batch.headers[static_cast<size_t>(i)];

@@ -45,6 +45,7 @@ uint64_t argument_length(const CallSpec& call, unsigned index, const uint64_t ar
   const ArgSpec& spec = call.args[index];
   if (spec.arg < 0) return spec.add;
   uint64_t value = argument_value(call.args[spec.arg], args[spec.arg]);
+  if (call.args[spec.arg].kind == Arg::kInt && static_cast<int>(value) < 0) return 0;  // EINVAL, says the kernel
   uint64_t product = 0;
   if (__builtin_mul_overflow(value, uint64_t{spec.mul}, &product)) return UINT64_MAX;
   uint64_t length = product / spec.div;

@@ -179,6 +179,13 @@ void add_result(Text& out, const CallSpec& call, int64_t result) {
   out.add(address ? " = 0x%" PRIx64 : " = %" PRId64, result);
 }
 
+/// open(2)'s mode means nothing unless a file may be made.
+bool is_idle_mode(const CallSpec& call, unsigned index, const uint64_t args[6]) {
+  constexpr uint64_t kMakes = 0100 | 020000000;  // O_CREAT, and the bit that is O_TMPFILE's own
+  return index > 0 && call.args[index].kind == Arg::kMode && call.args[index - 1].names == Names::kOpen &&
+         (args[index - 1] & kMakes) == 0;
+}
+
 /// Calls that do not come back when they succeed are shown when they start.
 bool leaves(const CallSpec& call) {
   constexpr const char* kLeaving[] = {"exit", "exit_group", "rt_sigreturn", "execve", "execveat", "km_unmapself"};
@@ -192,6 +199,7 @@ void add_call(Text& out, uint64_t nr, const CallSpec& call, const uint64_t args[
                                            args[0], args[1], args[2]);
   out.add("%s(", call.name);
   for (unsigned i = 0; i < call.count; i++) {
+    if (is_idle_mode(call, i, args)) continue;
     if (i != 0) out.add(", ");
     add_argument(out, call, i, args, result);
   }
