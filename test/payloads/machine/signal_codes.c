@@ -41,12 +41,6 @@ static const char* code_name(void) {
   return info.si_code == SI_KERNEL ? "SI_KERNEL" : "another";
 }
 
-// The compiler must neither know nor doubt these addresses.
-static void* hidden(const void* address) {
-  __asm__("" : "+r"(address));
-  return (void*)address;
-}
-
 // `base`: what si_addr is printed relative to; NULL prints it as it is. The
 // present bit of a page fault's error code depends on what was touched before, so it is left out.
 #define FAULT(name, base, ...)                                                                                     \
