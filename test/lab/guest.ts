@@ -176,6 +176,11 @@ export class Guest {
     return this.#failure as Error;
   }
 
+  /** Stops the whole machine, as a lockup would; for the lab's own tests. */
+  suspend(): void {
+    this.qemu.kill("SIGSTOP");
+  }
+
   get failed(): boolean {
     return this.#failure !== undefined;
   }

@@ -10,6 +10,7 @@ import { defaultKernel, kernels } from "./kernels.js";
 import { listCommand, matrixCommand } from "./matrix-command.js";
 import { projectRoot } from "./paths.js";
 import { runCommand } from "./run-command.js";
+import { selftestCommand } from "./selftest-command.js";
 import { suites } from "./suites.js";
 
 /** The lab itself went wrong: told apart from what a command in the guest answered, as docker does. */
@@ -80,6 +81,13 @@ lab
   .option("--werror", "warnings count as failure", false)
   .action(async (directory: string, options) => {
     process.exitCode = await buildModuleCommand(directory, options);
+  });
+
+lab
+  .command("selftest")
+  .description("check that the lab tells failures from passes")
+  .action(async () => {
+    process.exitCode = await selftestCommand();
   });
 
 /** Installs what the lab needs of the host, or says how; the host's package table is scripts/packages.mjs. */

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+echo 'this is the last line'
+exit 3

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+echo c >/proc/sysrq-trigger
+sleep 1000
