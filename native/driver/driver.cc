@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "native/driver/kvm.h"
 
@@ -18,9 +17,7 @@ std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** w
     *what = "open";
     return nullptr;
   }
-  auto driver = kvm::make_driver(fd, path, error, what);
-  if (driver == nullptr) close(fd);
-  return driver;
+  return kvm::make_driver(fd, path, error, what);
 }
 
 }  // namespace km

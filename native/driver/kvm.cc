@@ -114,6 +114,7 @@ std::unique_ptr<Driver> make_driver(int device_fd, const char* path, int* error,
   *what = "descriptor for the device";
   int moved = make_private_fd(device_fd);
   if (moved < 0) {
+    close(device_fd);
     *error = -moved;
     return nullptr;
   }
