@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <linux/keyctl.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -110,9 +111,48 @@ static void futexes(void) {
       {5, (uint64_t)&word, 2, 0}, {1, (uint64_t)&other, 2, 0}};
   DO(futex_waitv, waiters, 2, 0, NULL, CLOCK_MONOTONIC);
   DO(futex_waitv, waiters, 0, 0, NULL, CLOCK_MONOTONIC);
-  DO(futex_wake, &word, ~0ul, 1, 2);
-  DO(futex_wait, &word, 4ul, ~0ul, 2, NULL, CLOCK_MONOTONIC);
+  DO(futex_wake, &word, 0xfffffffful, 1, 2);
+  DO(futex_wait, &word, 4ul, 0xfffffffful, 2, NULL, CLOCK_MONOTONIC);
   DO(futex_requeue, waiters, 0, 1, 1);
+}
+
+static pthread_mutex_t robust;
+
+static void *dies_with_lock(void *unused) {
+  pthread_mutex_lock(&robust);
+  return unused;
+}
+
+static void *waits_for_lock(void *unused) {
+  line("waiter: %s", strerrorname_np(pthread_mutex_lock(&robust)));
+  pthread_mutex_consistent(&robust);
+  pthread_mutex_unlock(&robust);
+  return unused;
+}
+
+static void *dies_watched(void *unused) {
+  pthread_mutex_lock(&robust);
+  usleep(200000);
+  return unused;
+}
+
+/// A lock whose owner ends without giving it back: set_robust_list(2).
+static void robust_locks(void) {
+  pthread_t thread, waiter;
+  pthread_mutexattr_t attr;
+  pthread_mutexattr_init(&attr);
+  pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&robust, &attr);
+  pthread_create(&thread, NULL, dies_with_lock, NULL);
+  pthread_join(thread, NULL);
+  line("after: %s", strerrorname_np(pthread_mutex_lock(&robust)));
+  line("again: %d", pthread_mutex_consistent(&robust));
+  pthread_mutex_unlock(&robust);
+  pthread_create(&thread, NULL, dies_watched, NULL);
+  usleep(50000);
+  pthread_create(&waiter, NULL, waits_for_lock, NULL);
+  pthread_join(thread, NULL);
+  pthread_join(waiter, NULL);
 }
 
 static void keys(void) {
@@ -167,6 +207,7 @@ int main(void) {
   messages();
   posix_queues();
   futexes();
+  robust_locks();
   keys();
   asynchronous();
   return 0;
