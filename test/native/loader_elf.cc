@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include <algorithm>
-
 #include "native/loader/elf_file.h"
 #include "test/native/check.h"
 #include "test/native/elf_builder.h"
+#include "test/native/plan_bytes.h"
 
 using namespace km;
 
@@ -15,26 +14,8 @@ namespace {
 
 constexpr Window kWindow{0x200000, 0x7fffe00000};
 
-/// What load_image() does with a file, minus reading and mapping.
 bool plan_bytes(const std::vector<uint8_t>& bytes, ElfFile* file, LoadPlan* plan, LoadError* error) {
-  std::span<const uint8_t> all(bytes);
-  ElfHeader header;
-  if (!parse_elf_header(all.first(std::min(all.size(), kElfHeaderSize)), &header, error)) return false;
-  std::span<const uint8_t> table;
-  if (header.phoff < all.size()) {
-    table = all.subspan(header.phoff, std::min<size_t>(all.size() - header.phoff, header.phnum * kProgramHeaderSize));
-  }
-  if (!parse_program_headers(header, table, bytes.size(), file, error)) return false;
-  if (file->interpreter_size > 0) {
-    std::span<const uint8_t> name;
-    if (file->interpreter_offset < all.size()) {
-      uint64_t there = all.size() - file->interpreter_offset;
-      name = all.subspan(file->interpreter_offset, std::min(file->interpreter_size, there));
-    }
-    std::string path;
-    if (!parse_interpreter_path(*file, name, &path, error)) return false;
-  }
-  return plan_load(*file, choose_bias(*file, kWindow.start), kWindow, plan, error);
+  return ::plan_bytes(bytes, kWindow, file, plan, error);
 }
 
 struct BadFile {
