@@ -103,9 +103,24 @@ export class Machine {
 }
 
 export type RegisterName =
-  | "rax" | "rbx" | "rcx" | "rdx" | "rsi" | "rdi" | "rsp" | "rbp"
-  | "r8" | "r9" | "r10" | "r11" | "r12" | "r13" | "r14" | "r15"
-  | "rip" | "rflags";
+  | "rax"
+  | "rbx"
+  | "rcx"
+  | "rdx"
+  | "rsi"
+  | "rdi"
+  | "rsp"
+  | "rbp"
+  | "r8"
+  | "r9"
+  | "r10"
+  | "r11"
+  | "r12"
+  | "r13"
+  | "r14"
+  | "r15"
+  | "rip"
+  | "rflags";
 export type Registers = Record<RegisterName, bigint>;
 
 export type Exit =
