@@ -154,6 +154,8 @@ static void check_fault(const char *what, uint64_t addr, uint32_t error) {
 
 /* Memory outside the slots, the monitor's and the kernel's above all. */
 static void test_outside(void) {
+  int local = 0;
+
   run_at(g_read_rdi, g_read_rdi_end, 0x7f0000000000);
   check_fault("read outside every slot", 0x7f0000000000, 4);
   CHECK(vcpu_exception(&cpu)->flags == KKM_FAULT_NO_SLOT, "no slot");
@@ -161,8 +163,8 @@ static void test_outside(void) {
   check_fault("write outside every slot", 0x7f0000000000, 6);
   run_at(g_read_rdi, g_read_rdi_end, (uintptr_t)machine.mem);
   check_fault("the monitor's own address", (uintptr_t)machine.mem, 4);
-  run_at(g_read_rdi, g_read_rdi_end, (uintptr_t)&test_io);
-  check_fault("the monitor's code", (uintptr_t)&test_io, 4);
+  run_at(g_read_rdi, g_read_rdi_end, (uintptr_t)&local);
+  check_fault("the monitor's stack", (uintptr_t)&local, 4);
   run_at(g_read_rdi, g_read_rdi_end, 0x401000);
   CHECK(is_syscall(&cpu, 0) || is_exception(&cpu, 14), "0x401000 is slot memory, not the monitor's");
   run_at(g_read_rdi, g_read_rdi_end, 0xffffffff81000000);
