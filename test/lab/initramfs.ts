@@ -19,6 +19,7 @@ export interface GuestFile {
   readonly executable?: boolean;
 }
 
+const agent = { name: "agent", sources: ["test/lab/guest/agent.c"] };
 const portModules = ["virtio_pci", "virtio_console"];
 const rootModules = ["9pnet_virtio", "9p", "overlay"];
 const kvmModules = ["kvm", "kvm-amd"];
@@ -41,7 +42,7 @@ export async function buildInitramfs(
     {
       path: "lab/agent",
       mode: 0o755,
-      data: await readFile(await staticProgram(join(labDirectory, "guest/agent.c"))),
+      data: await readFile(await staticProgram(agent)),
     },
     { path: "lab/config", mode: 0o644, data: Buffer.from(`STYLE=${style}\n`) },
     { path: "lab/suite/.keep", mode: 0o644, data: Buffer.alloc(0) },

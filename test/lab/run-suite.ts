@@ -37,9 +37,8 @@ const skipStatus = 77; // automake's, known to test scripts everywhere
 /** Builds what the suite wants in $LAB_SUITE. */
 async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
   const files: GuestFile[] = [{ path: "script.sh", source: join(projectRoot, suite.script) }];
-  for (const source of suite.programs ?? []) {
-    const program = await staticProgram(join(projectRoot, source), ["-Werror"]);
-    files.push({ path: basename(source, ".c"), source: program, executable: true });
+  for (const program of suite.programs ?? []) {
+    files.push({ path: program.name, source: await staticProgram(program), executable: true });
   }
   for (const directory of suite.builtModules ?? []) {
     const build = await buildModule(kernel.id, join(projectRoot, directory));

@@ -86,7 +86,11 @@ test("the tables: names are unique, scripts and sources exist, every suite runs 
   t.is(new Set(kernels.map(({ id }) => id)).size, kernels.length);
   t.is(new Set(suites.map(({ name }) => name)).size, suites.length);
   for (const suite of suites) {
-    for (const path of [suite.script, ...(suite.programs ?? []), ...(suite.builtModules ?? [])]) {
+    for (const path of [
+      suite.script,
+      ...(suite.programs ?? []).flatMap(({ sources }) => sources),
+      ...(suite.builtModules ?? []),
+    ]) {
       t.true(existsSync(join(projectRoot, path)), `${suite.name}: ${path}`);
     }
     t.true(

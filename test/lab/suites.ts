@@ -3,6 +3,7 @@
 
 import type { GuestStyle } from "./guest.js";
 import type { Kernel } from "./kernels.js";
+import type { Program } from "./programs.js";
 
 export interface Suite {
   /** What --suite takes. */
@@ -27,11 +28,13 @@ export interface Suite {
   readonly modules?: readonly string[];
   /** Out-of-tree module directories of the checkout: their .ko files are in $LAB_SUITE. A warning fails the suite. */
   readonly builtModules?: readonly string[];
-  /** C files of the checkout, compiled statically: the programs are in $LAB_SUITE, named like the file without .c. */
-  readonly programs?: readonly string[];
+  /** C programs, compiled statically: they are in $LAB_SUITE. */
+  readonly programs?: readonly Program[];
   /** Kernels it makes sense on; default all. */
   readonly on?: (kernel: Kernel) => boolean;
 }
+
+const kvmProbe: Program = { name: "kvm-probe", sources: ["test/lab/programs/kvm-probe.c"] };
 
 export const suites: readonly Suite[] = [
   {
@@ -51,7 +54,7 @@ export const suites: readonly Suite[] = [
     cpus: 1,
     kvm: true,
     script: "test/lab/suites/kvm.sh",
-    programs: ["test/lab/programs/kvm-probe.c"],
+    programs: [kvmProbe],
     timeoutSeconds: 60,
   },
   {
@@ -61,7 +64,7 @@ export const suites: readonly Suite[] = [
     cpus: 1,
     kvm: true,
     script: "test/lab/suites/root.sh",
-    programs: ["test/lab/programs/kvm-probe.c"],
+    programs: [kvmProbe],
     timeoutSeconds: 120,
   },
 ];
