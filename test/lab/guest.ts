@@ -40,7 +40,7 @@ export interface GuestOptions {
   readonly share?: string;
   /** Boot Debian's bzImage as it is (with KASLR) rather than the kernel unpacked from it, which is much quicker. */
   readonly bzImage?: boolean;
-  /** Bound on the boot; default 120. */
+  /** Bound on the boot; default 240. */
   readonly bootSeconds?: number;
   /** Keep the console even if all goes well. */
   readonly keep?: boolean;
@@ -365,7 +365,7 @@ export async function openGuest(options: GuestOptions = {}): Promise<Guest> {
   });
   const guest = new Guest(files, style, consolePath, qemu, cleanUp);
   server.on("connection", (socket) => guest.connect(socket));
-  await waitForBoot(guest, options.bootSeconds ?? 120);
+  await waitForBoot(guest, options.bootSeconds ?? 240);
   return guest;
 }
 

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { execa } from "execa";
 import { buildModuleCommand } from "./build-module-command.js";
 import { messageOf } from "./errors.js";
+import { fetchCommand } from "./fetch-command.js";
 import { defaultKernel, kernels } from "./kernels.js";
 import { listCommand, matrixCommand } from "./matrix-command.js";
 import { projectRoot } from "./paths.js";
@@ -81,6 +82,15 @@ lab
   .option("--werror", "warnings count as failure", false)
   .action(async (directory: string, options) => {
     process.exitCode = await buildModuleCommand(directory, options);
+  });
+
+lab
+  .command("fetch")
+  .description("fetch kernels and their toolchains into the cache")
+  .option("--kernel <ids>", `only these, comma-separated: ${kernelNames}`, list)
+  .option("--refresh", "fetch the newest even where the cache has one", false)
+  .action(async (options) => {
+    process.exitCode = await fetchCommand(options);
   });
 
 lab
