@@ -134,14 +134,14 @@ AddressSpace::Pieces AddressSpace::pieces_of(uint64_t lo, uint64_t hi) {
 
 // --- placement -------------------------------------------------------------------------------------------------------
 
-uint64_t AddressSpace::search_down(uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t* gap_end) {
+uint64_t AddressSpace::search_down(uint64_t lo, uint64_t hi, uint64_t len, Alignment align, uint64_t* gap_end) {
   auto it = tree_.lower_bound(hi);
   uint64_t ceiling = hi;
   while (ceiling >= lo + len) {
     const uint64_t floor = it == tree_.begin() ? lo : std::max(lo, std::prev(it)->second.end);
     if (ceiling >= floor + len) {
-      const uint64_t place = align_down(ceiling - len, align);
-      if (place >= floor && !is_special(place, place + len)) {
+      const uint64_t place = align_down(ceiling - len - align.phase, align.unit) + align.phase;
+      if (place >= floor && place + len <= ceiling && !is_special(place, place + len)) {
         *gap_end = ceiling;
         return place;
       }
@@ -154,12 +154,12 @@ uint64_t AddressSpace::search_down(uint64_t lo, uint64_t hi, uint64_t len, uint6
   return 0;
 }
 
-uint64_t AddressSpace::find_gap(uint64_t len, uint64_t align) {
+uint64_t AddressSpace::find_gap(uint64_t len, Alignment align) {
   const auto floor_class = unsigned(std::bit_width(len) - 1);
   const uint64_t from = std::min(mmap_top_, gap_ceiling_[floor_class]);
   uint64_t gap_end = 0;
   const uint64_t place = search_down(window_.start, from, len, align, &gap_end);
-  if (align > kPage || !specials_.empty()) return place;  // a gap passed over may still be large enough
+  if (align.unit > kPage || !specials_.empty()) return place;  // a gap passed over may still be large enough
   const unsigned ceil_class = std::has_single_bit(len) ? floor_class : floor_class + 1;
   for (unsigned k = ceil_class; k < gap_ceiling_.size(); ++k) gap_ceiling_[k] = std::min(gap_ceiling_[k], gap_end);
   return place;
@@ -174,7 +174,7 @@ void AddressSpace::note_gap(uint64_t lo, uint64_t hi) {
   for (unsigned k = 0; k < top; ++k) gap_ceiling_[k] = std::max(gap_ceiling_[k], end);
 }
 
-uint64_t AddressSpace::choose(uint64_t hint, uint64_t len, uint64_t align, bool low) {
+uint64_t AddressSpace::choose(uint64_t hint, uint64_t len, Alignment align, bool low) {
   constexpr uint64_t kLowStart = 1ULL << 30, kLowEnd = 2ULL << 30;  // where Linux puts MAP_32BIT
   hint = align_down(hint, kPage);
   if (hint != 0 && inside(hint, len)) {
@@ -182,8 +182,11 @@ uint64_t AddressSpace::choose(uint64_t hint, uint64_t len, uint64_t align, bool 
     const bool in_guard = hint < guard_end_ && end > mmap_top_;
     if (!in_guard && (!low || end <= kLowEnd) && is_free(hint, end) && !is_special(hint, end)) return hint;
   }
-  if (!low) return find_gap(len, align);
   uint64_t gap_end = 0;
+  if (!low) {
+    const uint64_t place = find_gap(len, align);
+    return place != 0 || align.required ? place : find_gap(len, {});
+  }
   if (len > kLowEnd - kLowStart) return 0;
   return search_down(std::max(kLowStart, window_.start), std::min(kLowEnd, mmap_top_), len, align, &gap_end);
 }
@@ -255,6 +258,7 @@ int64_t AddressSpace::unmap(uint64_t lo, uint64_t hi) {
     return r;
   }
   erase_range(lo, hi);
+  prefaulted_ -= std::min(prefaulted_, hi - lo);
   return 0;
 }
 
@@ -287,7 +291,10 @@ int64_t AddressSpace::protect_piece(uint64_t lo, uint64_t hi, int prot) {
     it->second.prot = now.prot;
     merge_around(lo, hi);
   }
-  if ((now.prot & PROT_WRITE) && !(old.prot & PROT_WRITE)) advise_huge(lo);
+  if ((now.prot & PROT_WRITE) && !(old.prot & PROT_WRITE)) {
+    advise_huge(lo);
+    prefault(lo, hi, false);
+  }
   // No memory for page tables: the payload's fault comes to page_fault(), which tries again.
   if (!lazy && after != kept) machine_->protect(lo, hi - lo, after);
   return 0;

@@ -149,9 +149,13 @@ class AddressSpace {
   }
 
   // Placement.
-  uint64_t choose(uint64_t hint, uint64_t len, uint64_t align, bool low);   ///< 0: no room
-  uint64_t find_gap(uint64_t len, uint64_t align);
-  uint64_t search_down(uint64_t lo, uint64_t hi, uint64_t len, uint64_t align, uint64_t* gap_end);
+  struct Alignment {
+    uint64_t unit = 4096, phase = 0;  ///< address % unit == phase
+    bool required = false;            ///< else: nice to have
+  };
+  uint64_t choose(uint64_t hint, uint64_t len, Alignment align, bool low);   ///< 0: no room
+  uint64_t find_gap(uint64_t len, Alignment align);
+  uint64_t search_down(uint64_t lo, uint64_t hi, uint64_t len, Alignment align, uint64_t* gap_end);
   void note_gap(uint64_t lo, uint64_t hi);
 
   // Guest view.
@@ -165,6 +169,7 @@ class AddressSpace {
   int64_t protect_piece(uint64_t lo, uint64_t hi, int prot);
   int64_t map_at(const Request& request);
   void advise_huge(uint64_t addr);
+  void prefault(uint64_t lo, uint64_t hi, bool fresh_file);
   int64_t brk_grow(uint64_t from, uint64_t to, uint64_t wanted);
   int64_t resize_in_place(uint64_t addr, uint64_t old_len, uint64_t new_len);
   int64_t move(uint64_t addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t to);
@@ -179,6 +184,7 @@ class AddressSpace {
   uint64_t mmap_top_ = 0;               ///< placement stays below
   uint64_t guard_end_ = 0;              ///< [mmap_top_, guard_end_): the gap below the stack
   uint32_t next_mapping_ = 0;
+  uint64_t prefaulted_ = 0;             ///< bytes the host was asked for ahead of use (estimate)
   /// No gap of at least 2^k bytes ends above gap_ceiling_[k]: makes top-down first fit cheap without a gap tree.
   std::array<uint64_t, 64> gap_ceiling_{};
   uint64_t last_filled_ = 0, suspect_ = 0;

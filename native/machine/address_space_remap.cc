@@ -153,7 +153,7 @@ int64_t AddressSpace::mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, 
   }
   auto it = find(addr);
   const bool thp = !it->second.backed() && new_len >= kHuge;
-  const uint64_t to = choose(keep ? new_addr : 0, new_len, thp ? kHuge : kPage, false);
+  const uint64_t to = choose(keep ? new_addr : 0, new_len, {thp ? kHuge : kPage, 0, false}, false);
   if (to == 0) return -ENOMEM;
   return move(addr, old_len, new_len, flags, to);
 }

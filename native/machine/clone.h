@@ -26,4 +26,7 @@ int place_child(GuestThread& parent, Regs& child, uint64_t stack);
 /// Marks the robust futexes of a dying thread (man 2 set_robust_list); every pointer is checked.
 void robust_list_exit(GuestThread& thread);
 
+/// The same for every thread of a process that ends.
+void release_robust_locks(Process& process);
+
 }  // namespace km

@@ -17,6 +17,7 @@
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
 #include "native/machine/start.h"
+#include "native/manage/manage.h"
 #include "native/syscalls/syscalls.h"
 
 namespace km {
@@ -71,6 +72,7 @@ int rebuild_machine(GuestThread& t, const CpuState& state) {
 void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) {
   t.tid = getpid();
   t.process->live_threads = 1;
+  t.process->threads = {&t};
   t.clear_child_tid = (request.flags & CLONE_CHILD_CLEARTID) ? request.child_tid : 0;
   t.robust_list = 0;
   t.captured.signo = 0;  // the child starts without pending signals (man 2 fork)
@@ -88,6 +90,7 @@ void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) 
     copy_to_guest(t.hypercall_block, &zero, sizeof zero);
   }
   t.regs_replaced = true;  // rax is in place
+  manage_announce();
   apply_host_mask(t.sigmask);
 }
 

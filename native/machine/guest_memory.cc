@@ -6,6 +6,8 @@
 
 #include "native/machine/guest_thread.h"
 #include "native/machine/process.h"
+#include "native/manage/manage.h"
+#include "native/manage/resume.h"
 
 extern "C" int64_t km_forward(volatile sig_atomic_t* captured, int64_t nr, const uint64_t args[6]);
 extern "C" int km_copy(void* to, const void* from, size_t len);
@@ -13,7 +15,14 @@ extern "C" int km_copy(void* to, const void* from, size_t len);
 namespace km {
 
 int64_t forward_syscall(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
-  return km_forward(&thread.captured.signo, nr, args);
+  Resumable call(nr, args);
+  int64_t result = km_forward(&thread.captured.signo, nr, args);
+  while ((result == -EINTR || result == kRestartCall) && manage_called() && thread.captured.signo == 0) [[unlikely]] {
+    // The payload knows nothing of this signal: no EINTR for it.
+    manage_answer();
+    result = km_forward(&thread.captured.signo, nr, result == -EINTR ? call.again() : args);
+  }
+  return result;
 }
 
 int64_t host_syscall(int64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {

@@ -17,10 +17,10 @@ class Process;
 /// Linux's internal "restart after the handler" code; never reaches the payload.
 constexpr int64_t kRestartCall = -512;
 
-/// Altstack as sigaltstack(2) keeps it.
+/// Altstack as sigaltstack(2) keeps it. Flags are the kernel's sas_ss_flags: 0 after exec, SS_DISABLE in new threads.
 struct AltStack {
   uint64_t sp = 0, size = 0;
-  uint32_t flags = 2;  // SS_DISABLE
+  uint32_t flags = 0;
 };
 
 /// A signal the host delivered to this thread and the payload has not seen yet. At most one: the host handler leaves

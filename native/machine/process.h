@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 namespace km {
 
+struct GuestThread;
 struct Options;  // native/km/options.h
 
 class Process {
@@ -30,6 +32,12 @@ class Process {
   int self_fd = -1;                     ///< the monitor's executable, for exec
   std::mutex threads_lock;              ///< held while threads are made and around fork
   std::atomic<int> live_threads{1};
+  std::set<GuestThread*> threads;       ///< under threads_lock
+
+  void forget(GuestThread* thread) {
+    std::lock_guard<std::mutex> guard(threads_lock);
+    threads.erase(thread);
+  }
 };
 
 /// The one payload of this monitor.

@@ -7,6 +7,7 @@
 #include "native/machine/exceptions.h"
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
+#include "native/manage/manage.h"
 #include "native/syscalls/syscalls.h"
 
 namespace km {
@@ -106,6 +107,10 @@ void set_current_thread(GuestThread* thread) { this_thread = thread; }
 
 void run_thread(GuestThread& thread) {
   while (!thread.exiting) {
+    if (manage_called()) {
+      thread.vcpu->unkick();  // before the check below: a signal captured meanwhile kicks again
+      manage_answer();
+    }
     if (signal_waiting(thread)) deliver_captured(thread);
     serve(thread, thread.vcpu->run());
   }

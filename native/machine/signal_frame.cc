@@ -61,8 +61,6 @@ void save_context(GuestThread& t, const Delivery& d, Frame* f) {
   uc.flags = kUcFlags;
   uc.stack_sp = t.altstack.sp;
   uc.stack_flags = t.altstack.flags;
-  if (t.altstack.size == 0) uc.stack_flags = kSsDisable;
-  else if (on_altstack(t, r.rsp)) uc.stack_flags |= kSsOnStack;
   uc.stack_size = t.altstack.size;
   uc.context = {r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi,
                 r.rbp, r.rbx, r.rdx, r.rax, r.rcx, r.rsp, r.rip, r.rflags & ~kHiddenFlags,
@@ -141,7 +139,7 @@ bool push_signal_frame(GuestThread& t, const Delivery& d) {
   frame.uc.context.fpstate = xstate;
   frame.return_address = (d.action->flags & kSaRestorer) ? d.action->restorer : t.process->machine->sigreturn_address();
   if (copy_to_guest(at, &frame, sizeof frame) != 0) return false;
-  if (t.altstack.flags & kSsAutodisarm) t.altstack = AltStack{};
+  if (t.altstack.flags & kSsAutodisarm) t.altstack = AltStack{0, 0, kSsDisable};
   clear_xstate(t);
   r.rdi = static_cast<uint64_t>(d.signo);
   r.rsi = at + offsetof(Frame, info);
@@ -164,10 +162,11 @@ bool pop_signal_frame(GuestThread& t, uint64_t at) {
            c.r9,  c.r10, c.r11, c.r12, c.r13, c.r14, c.r15, c.rip, flags};
   t.sigmask = uc.sigmask & ~((1ull << (SIGKILL - 1)) | (1ull << (SIGSTOP - 1)));
   if (!on_altstack(t, r.rsp)) {
-    // As restore_altstack(): nothing changes while the stack is in use.
-    AltStack wanted{uc.stack_sp, uc.stack_size, uc.stack_flags & ~kSsOnStack};
-    if (wanted.flags & kSsDisable) wanted = AltStack{};
-    t.altstack = wanted;
+    // As restore_altstack(): what sigaltstack(2) would refuse changes nothing.
+    uint32_t mode = uc.stack_flags & ~kSsAutodisarm;
+    if (mode == kSsDisable) t.altstack = AltStack{0, 0, uc.stack_flags};
+    else if (mode <= kSsOnStack && uc.stack_size >= static_cast<uint64_t>(MINSIGSTKSZ))
+      t.altstack = AltStack{uc.stack_sp, uc.stack_size, uc.stack_flags};
   }
   return true;
 }

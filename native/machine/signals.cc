@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "native/base/log.h"
+#include "native/machine/clone.h"
 #include "native/machine/process.h"
+#include "native/manage/manage.h"
 #include "native/syscalls/syscalls.h"
 
 extern "C" const char km_forward_begin[], km_forward_insn[], km_forward_restart[];
@@ -48,6 +50,17 @@ void on_signal(int signo, siginfo_t* info, void* context) {
     return;
   }
   GuestThread* thread = current_thread();
+  if (manage_signal(*info)) {
+    if (thread == nullptr) {
+      // About to end: blocks the signal here and leaves it to another thread.
+      sigaddset(&uc->uc_sigmask, SIGBUS);
+      manage_pass_on(*info);
+      return;
+    }
+    if (rip >= at(km_forward_begin) && rip <= at(km_forward_insn)) rip = at(km_forward_restart);
+    if (thread->vcpu != nullptr) thread->vcpu->kick();
+    return;
+  }
   if (own_fault || thread == nullptr) {
     // A fault of the monitor: let the kernel report it as what it is.
     set_host_action(signo, kDefault, 0);
@@ -197,6 +210,7 @@ void deliver_fault(GuestThread& thread, const Fault& fault) {
     const Regs& r = thread.vcpu->regs();
     complain("%s: killed by signal %d (%s), code %d, address 0x%lx, at rip 0x%lx rsp 0x%lx", process().exe_path.c_str(),
              fault.signo, strsignal(fault.signo), fault.code, fault.address, r.rip, r.rsp);
+    release_robust_locks(*thread.process);
     prctl(PR_SET_DUMPABLE, 0);  // a core of the monitor would say nothing about the payload
     signal_table().action[fault.signo].handler = kDefault;
     act_by_default(thread, fault.signo);
@@ -277,8 +291,8 @@ int64_t sys_sigaltstack(GuestThread& thread, const uint64_t args[6]) {
   uint64_t rsp = thread.vcpu->regs().rsp;
   const AltStack now = thread.altstack;
   bool on = !(now.flags & kAutodisarm) && rsp > now.sp && rsp - now.sp <= now.size;
-  Stack old{now.sp, now.flags, 0, now.size};
-  if (now.size == 0) old.flags = kDisable;
+  Stack old{now.sp, now.flags & kAutodisarm, 0, now.size};
+  if (now.size == 0) old.flags |= kDisable;
   else if (on) old.flags |= kOnStack;
   if (args[0] != 0) {
     Stack wanted;
@@ -290,7 +304,7 @@ int64_t sys_sigaltstack(GuestThread& thread, const uint64_t args[6]) {
       thread.altstack = AltStack{0, 0, wanted.flags};
     } else {
       if (wanted.size < static_cast<uint64_t>(MINSIGSTKSZ)) return -ENOMEM;
-      thread.altstack = AltStack{wanted.sp, wanted.size, wanted.flags & kAutodisarm};
+      thread.altstack = AltStack{wanted.sp, wanted.size, wanted.flags};
     }
   }
   if (args[1] != 0 && copy_to_guest(args[1], &old, sizeof old) != 0) return -EFAULT;

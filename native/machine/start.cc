@@ -7,15 +7,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <string_view>
 
 #include "native/base/log.h"
 #include "native/base/private_fd.h"
 #include "native/km/options.h"
 #include "native/loader/loader.h"
 #include "native/machine/signals.h"
+#include "native/manage/manage.h"
 #include "native/syscalls/observe.h"
 
 namespace km {
@@ -92,6 +97,23 @@ bool load(Process& p, const Options& options, const Program& program, uint64_t* 
   return build_stack(input, rsp, &p.auxv, error);
 }
 
+/// A name without a slash is looked up in PATH as a shell would, then in the current directory.
+std::string find_program(const std::string& name) {
+  const char* path = getenv("PATH");
+  if (name.find('/') != name.npos || path == nullptr) return name;
+  std::string_view rest = path;
+  for (;;) {
+    std::string_view entry = rest.substr(0, rest.find(':'));
+    std::string candidate = (entry.empty() ? "." : std::string(entry)) + "/" + name;
+    struct stat st;
+    if (stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) && access(candidate.c_str(), X_OK) == 0) {
+      return candidate;
+    }
+    if (entry.size() == rest.size()) return name;
+    rest.remove_prefix(entry.size() + 1);
+  }
+}
+
 void apply_name(const std::string& path) {
   prctl(PR_SET_NAME, path.substr(path.rfind('/') + 1).c_str());
 }
@@ -133,11 +155,13 @@ int start_payload(const Options& options, std::string* why) {
     return kExitUsage;
   }
   main_thread.tid = getpid();
+  p.threads.insert(&main_thread);
   main_thread.vcpu->regs().rip = rip;
   main_thread.vcpu->regs().rsp = rsp;
   apply_name(program.path);
   set_current_thread(&main_thread);
   init_signals(main_thread);
+  manage_announce();
   run_thread(main_thread);
   exit_process(0);
 }
@@ -149,6 +173,7 @@ Process& process() {
 
 void exit_process(int status) {
   print_syscall_counts();
+  manage_withdraw();
   host_syscall(SYS_exit_group, static_cast<uint64_t>(status));
   __builtin_unreachable();
 }

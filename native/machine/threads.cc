@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,10 +37,11 @@ void* thread_main(void* argument) {
   set_current_thread(&thread);
   if (request.flags & CLONE_PARENT_SETTID) copy_to_guest(request.parent_tid, &thread.tid, sizeof thread.tid);
   if (request.flags & CLONE_CHILD_SETTID) copy_to_guest(request.child_tid, &thread.tid, sizeof thread.tid);
-  sem_post(&birth->born);  // `birth` and `request` are gone from here on
-  apply_host_mask(thread.sigmask);
+  apply_host_mask(thread.sigmask);  // before anybody knows the tid: libc has unblocked its own signals
+  sem_post(&birth->born);           // `birth` and `request` are gone from here on
   run_thread(thread);
   set_current_thread(nullptr);
+  thread.process->forget(&thread);
   delete &thread;
   return nullptr;
 }
@@ -96,6 +98,7 @@ int64_t clone_thread(GuestThread& parent, const CloneRequest& request) {
   auto child = std::make_unique<GuestThread>();
   child->process = parent.process;
   child->sigmask = parent.sigmask;
+  child->altstack.flags = SS_DISABLE;
   if (request.flags & CLONE_CHILD_CLEARTID) child->clear_child_tid = request.child_tid;
   int error = 0;
   child->vcpu = parent.process->machine->create_vcpu(&error);
@@ -108,10 +111,12 @@ int64_t clone_thread(GuestThread& parent, const CloneRequest& request) {
   sem_init(&birth.born, 0, 0);
   block_all_signals();  // inherited by the host thread until it knows who it is
   parent.process->live_threads++;  // before it can end
+  parent.process->threads.insert(child.get());
   int rc = start_host_thread(&birth);
   pid_t tid = 0;
   if (rc != 0) {
     parent.process->live_threads--;
+    parent.process->threads.erase(child.get());
   } else {
     while (sem_wait(&birth.born) != 0) {
     }
@@ -120,6 +125,11 @@ int64_t clone_thread(GuestThread& parent, const CloneRequest& request) {
   sem_destroy(&birth.born);
   if (!signal_waiting(parent)) apply_host_mask(parent.sigmask);
   return rc != 0 ? -EAGAIN : tid;
+}
+
+void release_robust_locks(Process& process) {
+  std::lock_guard<std::mutex> guard(process.threads_lock);
+  for (GuestThread* thread : process.threads) robust_list_exit(*thread);
 }
 
 int64_t sys_set_tid_address(GuestThread& thread, const uint64_t args[6]) {
@@ -151,6 +161,7 @@ int64_t sys_exit(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_exit_group(GuestThread& thread, const uint64_t args[6]) {
   if (thread.vfork_child) host_syscall(SYS_exit_group, args[0]);
+  release_robust_locks(*thread.process);
   exit_process(static_cast<int>(args[0] & 0xff));
 }
 
