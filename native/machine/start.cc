@@ -7,13 +7,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <string_view>
 
 #include "native/base/log.h"
 #include "native/base/private_fd.h"
@@ -95,23 +91,6 @@ bool load(Process& p, const Options& options, const Program& program, uint64_t* 
   StackInput input{&program.argv, &options.envp, program.execfn, &image, p.vdso_base, static_cast<uint64_t>(top), size};
   *rip = image.entry;
   return build_stack(input, rsp, &p.auxv, error);
-}
-
-/// A name without a slash is looked up in PATH as a shell would, then in the current directory.
-std::string find_program(const std::string& name) {
-  const char* path = getenv("PATH");
-  if (name.find('/') != name.npos || path == nullptr) return name;
-  std::string_view rest = path;
-  for (;;) {
-    std::string_view entry = rest.substr(0, rest.find(':'));
-    std::string candidate = (entry.empty() ? "." : std::string(entry)) + "/" + name;
-    struct stat st;
-    if (stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) && access(candidate.c_str(), X_OK) == 0) {
-      return candidate;
-    }
-    if (entry.size() == rest.size()) return name;
-    rest.remove_prefix(entry.size() + 1);
-  }
 }
 
 void apply_name(const std::string& path) {
