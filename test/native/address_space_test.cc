@@ -68,6 +68,11 @@ void placement() {
   CHECK(low > 0 && low + int64_t(kMiB) <= int64_t(2 * kGiB));
   const int64_t huge = f.anon(0, 5 * kMiB + kPage);
   CHECK(huge > 0 && huge % int64_t(2 * kMiB) == 0);
+  const int big = memfd_create("big", MFD_CLOEXEC);
+  CHECK(ftruncate(big, 9 * kMiB) == 0);
+  const int64_t file = f.space.mmap(0, 4 * kMiB, PROT_READ, MAP_PRIVATE, big, 3 * kPage);
+  CHECK(file > 0 && file % int64_t(2 * kMiB) == 3 * kPage);  // huge pages of the page cache fit
+  close(big);
   CHECK(f.anon(0, 0) == -EINVAL);
   CHECK(f.anon(0x1001, kPage, kRw, MAP_FIXED) == -EINVAL);
   CHECK(f.anon(0, 1ULL << 60) == -ENOMEM);
