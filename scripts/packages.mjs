@@ -16,6 +16,11 @@ export const NEEDS = {
   test: [
     { apt: "clang-tidy-14", command: "clang-tidy-14", why: "native lint" },
     { apt: "musl-tools", command: "musl-gcc", why: "payloads linked with musl" },
+    { apt: "golang-go", command: "go", why: "payloads in Go" },
+    { apt: "openjdk-17-jdk-headless", command: "javac", why: "payloads in Java" },
+    { apt: "sqlite3", command: "sqlite3", why: "a program that runs under km" },
+    { apt: "perl", command: "perl", why: "a program that runs under km" },
+    { apt: "busybox-static", command: "busybox", why: "a program that runs under km" },
   ],
   lab: [
     { apt: "qemu-system-x86", command: "qemu-system-x86_64", why: "boots the lab's guests" },
