@@ -50,6 +50,7 @@ function gypFolder(buildDir) {
   mkdirSync(farm, { recursive: true });
   for (const name of [
     "native",
+    "kkm",
     "scripts",
     "binding.gyp",
     "node_modules",
