@@ -199,4 +199,3 @@ MODULE_LICENSE("GPL");
 MODULE_AUTHOR("The Kontain toolkit authors");
 MODULE_DESCRIPTION("Kontain kernel module: virtual machines without hardware virtualization");
 MODULE_VERSION("1.0.0");
-MODULE_ALIAS("devname:kkm");
