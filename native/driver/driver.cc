@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "native/driver/kkm.h"
 #include "native/driver/kvm.h"
 
 namespace km {
@@ -17,6 +18,7 @@ std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** w
     *what = "open";
     return nullptr;
   }
+  if (kkm::is_kkm(fd)) return kkm::make_driver(fd, path, error, what);
   return kvm::make_driver(fd, path, error, what);
 }
 
