@@ -137,7 +137,7 @@ int start_payload(const Options& options, std::string* why) {
   p.threads.insert(&main_thread);
   main_thread.vcpu->regs().rip = rip;
   main_thread.vcpu->regs().rsp = rsp;
-  apply_name(program.path);
+  apply_name(program.execfn);  // a script's own name, as Linux has it
   set_current_thread(&main_thread);
   init_signals(main_thread);
   manage_announce();
