@@ -31,6 +31,7 @@ std::atomic<uint32_t> enabled_tags{0};
 std::atomic<int> log_fd{STDERR_FILENO};
 std::atomic<int> stderr_fd{STDERR_FILENO};
 std::atomic<bool> stderr_known{false};
+std::atomic<LogTap> log_tap{nullptr};
 dev_t stderr_dev;
 ino_t stderr_ino;
 thread_local char thread_name[16];
@@ -171,11 +172,14 @@ bool log_enabled(Tag tag) {
 
 std::span<const char* const> log_tags() { return kTraceTags; }
 
+void log_set_tap(LogTap tap) { log_tap = tap; }
+
 void log_name_thread(const char* name) { snprintf(thread_name, sizeof(thread_name), "%s", name); }
 
 void log_line(const char* function, int line, const char* format, ...) {
-  int fd = log_fd;
-  if (fd == kNowhere) return;
+  const int fd = log_fd;
+  const LogTap tap = log_tap.load(std::memory_order_relaxed);
+  if (fd == kNowhere && tap == nullptr) return;
   int saved_errno = errno;
   Line text;
   add_time(&text);
@@ -186,7 +190,8 @@ void log_line(const char* function, int line, const char* format, ...) {
   text.vadd(format, args);
   va_end(args);
   text.finish();
-  write_line(fd, text);
+  const bool taken = tap != nullptr && tap(strcmp(function, "trace") == 0, text.text, text.length);
+  if (!taken) write_line(fd, text);
   errno = saved_errno;
 }
 

@@ -2,6 +2,7 @@
 // The monitor's log: `HH:MM:SS.uuuuuu <function> <line> <thread> text`, to stderr, a file, or nowhere.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -30,6 +31,11 @@ bool log_enabled(Tag tag);
 
 /// Names of the tags, in the order of Tag.
 std::span<const char* const> log_tags();
+
+/// Sends finished lines to `tap` as well, or instead when it returns true; nullptr ends that. Called on the thread that
+/// logs: it must not wait. `is_trace`: a line of --trace.
+using LogTap = bool (*)(bool is_trace, const char* line, size_t length);
+void log_set_tap(LogTap tap);
 
 /// Name of the calling thread in the log, at most 15 characters ("vcpu-3"). Unnamed: "km" for the first thread,
 /// "tid-<n>" for others.
