@@ -16,7 +16,10 @@ GUEST(g_syscalls, "1: syscall; jmp 1b");
 static int others(void) {
   DIR *dir = opendir("/proc");
   struct dirent *e;
+  char ours[32];
   int n = 0;
+
+  snprintf(ours, sizeof(ours), "(%.15s)", program_invocation_short_name);
 
   while ((e = readdir(dir)) != NULL) {
     char path[300], name[64] = "";
@@ -28,7 +31,7 @@ static int others(void) {
     fd = open(path, O_RDONLY);
     if (fd < 0)
       continue;
-    if (read(fd, name, sizeof(name) - 1) > 0 && strstr(name, "(lifetime)") && !strstr(name, ") Z"))
+    if (read(fd, name, sizeof(name) - 1) > 0 && strstr(name, ours) && !strstr(name, ") Z"))
       n++;
     close(fd);
   }

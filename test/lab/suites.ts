@@ -36,6 +36,14 @@ export interface Suite {
 
 const kvmProbe: Program = { name: "kvm-probe", sources: ["test/lab/programs/kvm-probe.c"] };
 
+/** The programs of test/kkm, each with the code they share. */
+function kkmPrograms(...names: string[]): Program[] {
+  return names.map((name) => ({
+    name: `kkm-${name}`,
+    sources: [`test/kkm/${name}.c`, "test/kkm/machine.c"],
+  }));
+}
+
 export const suites: readonly Suite[] = [
   {
     name: "boot",
@@ -66,6 +74,30 @@ export const suites: readonly Suite[] = [
     script: "test/lab/suites/root.sh",
     programs: [kvmProbe],
     timeoutSeconds: 120,
+  },
+  {
+    name: "kkm",
+    summary: "the KKM module: every exit, memory, lifetimes, errors, 288 vCPUs, ratios",
+    style: "initramfs",
+    cpus: 2,
+    kvm: false,
+    cpuModel: "max",
+    script: "test/kkm/suite.sh",
+    builtModules: ["kkm"],
+    programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "threads", "bench"),
+    timeoutSeconds: 400,
+  },
+  {
+    name: "kkm-fuzz",
+    summary: "the KKM module under random guests and random ioctls",
+    style: "initramfs",
+    cpus: 2,
+    kvm: false,
+    cpuModel: "max",
+    script: "test/kkm/fuzz.sh",
+    builtModules: ["kkm"],
+    programs: kkmPrograms("fuzz_guest", "fuzz_ioctl"),
+    timeoutSeconds: 300,
   },
 ];
 

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# Both fuzzers at once, for KKM_FUZZ_SECONDS (default 60), then the module must still unload.
+set -eu
+seconds=${KKM_FUZZ_SECONDS:-60}
+insmod "$LAB_SUITE/kkm.ko"
+"$LAB_SUITE/kkm-fuzz_guest" "$seconds" >/tmp/guest &
+guest=$!
+"$LAB_SUITE/kkm-fuzz_ioctl" "$seconds" >/tmp/ioctl &
+ioctl=$!
+failed=0
+wait $guest || failed=1
+wait $ioctl || failed=1
+cat /tmp/guest /tmp/ioctl
+for turn in 1 2 3 4 5 6 7 8 9 10; do
+  rmmod kkm 2>/dev/null && exit $failed
+  sleep 0.3
+done
+echo "kkm does not unload"
+ps
+exit 1

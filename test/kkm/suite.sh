@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# Run by the lab in a guest: the module and the programs beside it are in $LAB_SUITE.
+#   KKM_PROGRAMS  which programs, with arguments separated by ':' (default: all but the fuzzers)
+set -eu
+programs=${KKM_PROGRAMS:-kkm-checks kkm-memory kkm-ioctls kkm-lifetime kkm-threads kkm-bench}
+
+unload() {
+  # The last machine's work may still hold it for a moment.
+  for turn in 1 2 3 4 5 6 7 8 9 10; do
+    rmmod kkm 2>/dev/null && return
+    sleep 0.3
+  done
+  echo "kkm does not unload"
+  lsmod
+  return 1
+}
+
+failed=0
+insmod "$LAB_SUITE/kkm.ko"
+[ "$(stat -c %a /dev/kkm)" = 660 ] || { echo "/dev/kkm is not 0660"; failed=1; }
+dmesg >/tmp/before
+for program in $programs; do
+  echo "== $program"
+  "$LAB_SUITE/$(echo "$program" | cut -d: -f1)" $(echo "$program" | cut -s -d: -f2- | tr : ' ') || failed=1
+done
+cd /sys/class/misc/kkm/counters && grep . ./* && cd /
+dmesg >/tmp/after
+# A guest must not be able to write the kernel log, however it faults.
+if grep -E 'kkm-|traps:|segfault' /tmp/after | grep -vF -f /tmp/before; then
+  echo "the guests left these lines in the kernel log"
+  failed=1
+fi
+unload
+insmod "$LAB_SUITE/kkm.ko"
+unload
+exit $failed
