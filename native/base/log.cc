@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <regex.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <time.h>
@@ -73,9 +74,7 @@ bool stderr_is_ours() {
   return fstat(STDERR_FILENO, &now) == 0 && now.st_dev == stderr_dev && now.st_ino == stderr_ino;
 }
 
-void write_line(int fd, const Line& line) {
-  if (fd == kNowhere) return;
-  if (fd == STDERR_FILENO && !stderr_is_ours()) return;
+void write_all(int fd, const Line& line) {
   size_t done = 0;
   while (done < line.length) {
     ssize_t n = write(fd, line.text + done, line.length - done);
@@ -83,6 +82,22 @@ void write_line(int fd, const Line& line) {
     if (n <= 0) return;  // nobody left to tell
     done += static_cast<size_t>(n);
   }
+}
+
+/// A payload must not die of SIGPIPE because the monitor had something to say on a closed stderr.
+void write_line(int fd, const Line& line) {
+  if (fd == kNowhere) return;
+  if (fd == STDERR_FILENO && !stderr_is_ours()) return;
+  sigset_t pipe_signal, pending, before;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  sigpending(&pending);
+  pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  errno = 0;
+  write_all(fd, line);
+  const timespec now{};
+  if (errno == EPIPE && !sigismember(&pending, SIGPIPE)) sigtimedwait(&pipe_signal, nullptr, &now);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 /// Seconds east of UTC, looked up once: localtime_r takes a lock that a forked child may find held.

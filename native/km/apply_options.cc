@@ -45,7 +45,8 @@ void make_absolute(Strings& carried) {
 }
 
 bool redirect_output(const std::string& file, std::string* text) {
-  int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+  // Not close-on-exec: when stdout is closed, this may be stdout already.
+  int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
   if (fd < 0) {
     *text = "cannot open '" + file + "' for the payload's output: " + strerror(errno) + "; name another --log-to";
     return false;

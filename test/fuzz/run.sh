@@ -23,6 +23,7 @@ sources_of() {  # target
     elf_loader) echo native/base/*.cc native/loader/*.cc native/machine/address_space*.cc ;;
     shebang) echo native/loader/shebang.cc ;;
     options) echo native/base/*.cc native/km/options*.cc ;;
+    *) find native \( -path native/binding -o -path native/km/main.cc \) -prune -o \( -name '*.cc' -o -name '*.S' \) -print ;;
   esac
 }
 
@@ -33,11 +34,12 @@ build() {  # target
 
 merge=no
 if [ "${1:-}" = --merge ]; then merge=yes; shift; fi
-targets=${1:-elf_loader shebang options}
+known=$(basename -s .cc -a test/fuzz/*.cc | tr '\n' ' ')
+targets=${1:-$known}
 seconds=${2:-60}
 
 for target in $targets; do
-  [ -f "test/fuzz/$target.cc" ] || { echo "fuzz: no target '$target'; there are: elf_loader shebang options" >&2; exit 2; }
+  [ -f "test/fuzz/$target.cc" ] || { echo "fuzz: no target '$target'; there are: $known" >&2; exit 2; }
   build "$target"
   corpus=test/fuzz/corpus/$target
   found=$out/$target.found

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <regex.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <functional>
@@ -179,6 +180,33 @@ void test_foreign_stderr(const Scratch& scratch) {
   CHECK_SEEN(status == 0 && content(file) == "data", content(file));
 }
 
+/// A closed pipe ends neither the process nor leaves a signal behind; a SIGPIPE that was pending stays.
+void test_broken_pipe() {
+  for (bool pending : {false, true}) {
+    pid_t child = fork();
+    if (child == 0) {
+      int pipe_fds[2];
+      if (pipe(pipe_fds) != 0) _exit(2);
+      dup2(pipe_fds[1], STDERR_FILENO);
+      close(pipe_fds[0]);
+      sigset_t set, left;
+      sigemptyset(&set);
+      sigaddset(&set, SIGPIPE);
+      if (pending) {
+        sigprocmask(SIG_BLOCK, &set, nullptr);
+        kill(getpid(), SIGPIPE);
+      }
+      log_line("f", 1, "x");
+      complain("y");
+      sigpending(&left);
+      _exit(sigismember(&left, SIGPIPE) == (pending ? 1 : 0) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK_SEEN(status == 0, std::to_string(status));
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -190,5 +218,6 @@ int main() {
   test_destinations(scratch);
   test_descriptors(scratch);
   test_foreign_stderr(scratch);
+  test_broken_pipe();
   return check::finish("log_lines");
 }
