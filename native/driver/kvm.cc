@@ -131,19 +131,17 @@ KvmMachine::KvmMachine(int device_fd, int vm_fd, const Capabilities& capabilitie
 
 KvmMachine::~KvmMachine() { abandon(); }
 
+// Takes no lock: in a forked child a lost thread may hold it, and nobody else is there. `all_` grows only under the
+// monitor's thread lock, which a fork holds.
 void KvmMachine::abandon() {
-  std::lock_guard<std::mutex> guard(lock_);
-  close_vcpus();
-  if (vm_fd_ >= 0) close_private_fd(vm_fd_);
-  vm_fd_ = -1;
-}
-
-void KvmMachine::close_vcpus() {
-  for (const VcpuSlot& slot : idle_) {
+  for (const VcpuSlot& slot : all_) {
     munmap(slot.run, run_size_);
     close_private_fd(slot.fd);
   }
+  all_.clear();
   idle_.clear();
+  if (vm_fd_ >= 0) close_private_fd(vm_fd_);
+  vm_fd_ = -1;
 }
 
 int KvmMachine::init(const MachineOptions& options, const char** what) {
@@ -308,6 +306,7 @@ int KvmMachine::open_slot(VcpuSlot* slot) {
   }
   *slot = {next_vcpu_, moved, static_cast<kvm_run*>(run), guest_.init_task(next_vcpu_)};
   next_vcpu_++;
+  all_.push_back(*slot);
   int rc = init_vcpu(*slot);
   if (rc != 0) idle_.push_back(*slot);
   return rc;
@@ -359,13 +358,9 @@ int KvmMachine::init_vcpu(VcpuSlot& slot) {
 }
 
 void KvmMachine::release_vcpu(const VcpuSlot& slot) {
+  if (vm_fd_ < 0) return;  // abandoned: closed already, and the lock may be a lost thread's
   std::lock_guard<std::mutex> guard(lock_);
-  if (vm_fd_ >= 0) {
-    idle_.push_back(slot);
-    return;
-  }
-  munmap(slot.run, run_size_);
-  close_private_fd(slot.fd);
+  idle_.push_back(slot);
 }
 
 int KvmMachine::set_initial_xstate(KvmVcpu& vcpu) {

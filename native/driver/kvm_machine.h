@@ -54,19 +54,18 @@ class KvmMachine final : public Machine, private SlotSink {
   int read_cpuid(const MachineOptions& options);
   int open_slot(VcpuSlot* slot);
   int init_vcpu(VcpuSlot& slot);
-  void close_vcpus();
 
   int device_fd_, vm_fd_;
   Capabilities capabilities_;
   Window window_;
   std::mutex lock_;  // slots, tables, vCPU pool
-  unsigned next_slot_ = 0, next_vcpu_ = 0, live_vcpus_ = 0;
+  unsigned next_slot_ = 0, next_vcpu_ = 0;
   uint64_t next_private_gpa_ = 0;
   SystemArea area_;
   PageTables tables_;
   GuestTables guest_;
   SlotMap slots_;
-  std::vector<VcpuSlot> idle_;
+  std::vector<VcpuSlot> all_, idle_;
   std::vector<uint8_t> cpuid_;
   kvm_sregs sregs_{};
   uint64_t xcr0_ = 3;

@@ -210,7 +210,7 @@ void deliver_fault(GuestThread& thread, const Fault& fault) {
     const Regs& r = thread.vcpu->regs();
     complain("%s: killed by signal %d (%s), code %d, address 0x%lx, at rip 0x%lx rsp 0x%lx", process().exe_path.c_str(),
              fault.signo, strsignal(fault.signo), fault.code, fault.address, r.rip, r.rsp);
-    release_robust_locks(*thread.process);
+    if (!thread.vfork_child) release_robust_locks(*thread.process);  // a vfork child's locks are its parent's
     prctl(PR_SET_DUMPABLE, 0);  // a core of the monitor would say nothing about the payload
     signal_table().action[fault.signo].handler = kDefault;
     act_by_default(thread, fault.signo);
