@@ -4,9 +4,9 @@
 import { createHash } from "node:crypto";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { type Bind, buildRoot, runInBuildRoot } from "./build-root.js";
+import { runInBuildRoot } from "./build-root.js";
 import { cachePath, withLock } from "./cache.js";
-import { type KernelFiles, kernelFiles } from "./kernel-files.js";
+import { kernelFiles } from "./kernel-files.js";
 import { kernelById } from "./kernels.js";
 
 export interface ModuleBuild {
@@ -34,17 +34,6 @@ const isWarning = (line: string) => /\bwarning:|^WARNING: modpost/i.test(line);
 // Debian ships no vmlinux with the headers, so no module built outside the kernel gets BTF
 const isNoise = (line: string) => /Skipping BTF generation|compiler differs from the one used/.test(line);
 
-async function headerBinds(files: KernelFiles): Promise<Bind[]> {
-  const base = join(files.root, "usr");
-  const libraries = await readdir(join(base, "lib"));
-  const kbuild = libraries.filter((name) => name.startsWith("linux-kbuild"));
-  return [
-    { from: join(base, "src"), to: "/usr/src" },
-    { from: files.modules, to: `/usr/lib/modules/${files.uname}` },
-    ...kbuild.map((name) => ({ from: join(base, "lib", name), to: `/usr/lib/${name}` })),
-  ];
-}
-
 /**
  * Builds `directory` (which has a Kbuild or Makefile) for a kernel, W=1. The directory is copied to the cache first
  * and never written to.
@@ -58,7 +47,7 @@ export async function buildModule(
 ): Promise<ModuleBuild> {
   const kernel = kernelById(kernelId);
   const files = await kernelFiles(kernel);
-  const root = await buildRoot(kernel.release, files.compiler);
+  const toolchain = await files.toolchain();
   const source = resolve(directory);
   const key = createHash("sha256")
     .update(`${source}\0${makeArgs.join("\0")}`)
@@ -70,16 +59,9 @@ export async function buildModule(
     await rm(work, { recursive: true, force: true });
     await mkdir(work, { recursive: true });
     await cp(source, copy, { recursive: true, verbatimSymlinks: true });
-    const binds = [...(await headerBinds(files)), { from: copy, to: "/build" }];
-    const make = [
-      "make",
-      "-C",
-      `/usr/lib/modules/${files.uname}/build`,
-      "M=/build",
-      "W=1",
-      `CC=${files.compiler}`,
-    ];
-    const result = await runInBuildRoot(root, binds, [...make, ...makeArgs, "modules"]);
+    const binds = [...toolchain.binds, { from: copy, to: "/build" }];
+    const make = ["make", "-C", toolchain.directory, "M=/build", "W=1", `CC=${files.compiler}`];
+    const result = await runInBuildRoot(toolchain.root, binds, [...make, ...makeArgs, "modules"]);
     const logPath = join(work, "make.log");
     await writeFile(logPath, `${result.output}\n`);
     if (result.exitCode !== 0) {

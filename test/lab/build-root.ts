@@ -37,13 +37,18 @@ export interface Bind {
   readonly to: string;
 }
 
-async function fill(release: ReleaseName, compiler: string, root: string): Promise<void> {
+async function fill(
+  release: ReleaseName,
+  packages: readonly string[],
+  compiler: string,
+  root: string,
+): Promise<void> {
   // packages are unpacked without their scripts, so what those would set up is set up here: merged /usr, sh, awk, cc
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
     await mkdir(join(root, "usr", name), { recursive: true });
     await symlink(`usr/${name}`, join(root, name));
   }
-  const names = [...tools, ...kbuildNeeds, ...kbuildUses[release], compiler];
+  const names = [...tools, ...kbuildNeeds, ...kbuildUses[release], ...packages, compiler];
   await unpack(release, await installation(release, names), root);
   await symlink("mawk", join(root, "usr/bin/awk"));
   for (const name of ["gcc", "cc"]) await symlink(compiler, join(root, "usr/bin", name)).catch(() => {});
@@ -52,11 +57,17 @@ async function fill(release: ReleaseName, compiler: string, root: string): Promi
   await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
 }
 
-/** The root directory of a release's toolchain with `compiler`, made on first use. */
-export function buildRoot(release: ReleaseName, compiler: string): Promise<string> {
-  return buildOnce(cachePath("build-roots", `${release}-${compiler}`), (root) =>
-    fill(release, compiler, root),
-  );
+/**
+ * The root directory of a release's toolchain with `compiler`, made on first use.
+ * @param packages what it must have beyond the needs of a module's build
+ */
+export function buildRoot(
+  release: ReleaseName,
+  compiler: string,
+  packages: readonly string[] = [],
+): Promise<string> {
+  const name = [release, compiler, ...(packages.length > 0 ? ["full"] : [])].join("-");
+  return buildOnce(cachePath("build-roots", name), (root) => fill(release, packages, compiler, root));
 }
 
 export interface ChrootResult {

@@ -2,7 +2,6 @@
 // `lab fetch`: kernels and their toolchains into the cache, ahead of a run or to get newer ones.
 
 import { rm } from "node:fs/promises";
-import { buildRoot } from "./build-root.js";
 import { cachePath, withLock } from "./cache.js";
 import { messageOf, Unavailable } from "./errors.js";
 import { kernelFiles } from "./kernel-files.js";
@@ -23,8 +22,11 @@ export async function fetchCommand(options: FetchOptions): Promise<number> {
   }
   for (const kernel of options.kernel?.map(kernelById) ?? kernels) {
     try {
-      const files = await kernelFiles(kernel, options.refresh);
-      await buildRoot(kernel.release, files.compiler);
+      const files = await kernelFiles(kernel, {
+        refresh: options.refresh,
+        build: options.kernel !== undefined,
+      });
+      await files.toolchain();
       process.stdout.write(`${kernel.id}: ${files.uname} (${files.version}), ${files.compiler}\n`);
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
+import { unmetOptions } from "./built-kernel.js";
 import { decodeStatus, encodeFrame, encodeRun, FrameReader, frame } from "./channel.js";
 import { cpioArchive } from "./cpio.js";
 import { kernelComplaints } from "./kernel-log.js";
@@ -191,6 +192,13 @@ test("kernel logs: splats are complaints, advice is not", (t) => {
     "[    0.1] Run /init as init process",
   ];
   t.deepEqual(kernelComplaints([...splats, ...fine].join("\n")), splats);
+});
+
+test("options a kernel configuration did not take are named", (t) => {
+  const config = "#\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_N=8\n";
+  const fragment = "# comment\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=n\nCONFIG_D=n\nCONFIG_N=8\nCONFIG_E=y\n";
+  t.deepEqual(unmetOptions(fragment, config), ["CONFIG_B=y", "CONFIG_E=y"]);
+  t.deepEqual(unmetOptions("CONFIG_A=n\n", config), ["CONFIG_A=n"]);
 });
 
 test("only a bzImage has a payload", (t) => {

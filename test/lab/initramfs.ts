@@ -3,9 +3,10 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { busybox } from "./busybox.js";
 import { type ArchiveEntry, cpioArchive } from "./cpio.js";
 import type { GuestOptions, GuestStyle } from "./guest.js";
-import { busybox, type KernelFiles } from "./kernel-files.js";
+import type { KernelFiles } from "./kernel-files.js";
 import { moduleClosure } from "./modules.js";
 import { labDirectory } from "./paths.js";
 import { staticProgram } from "./programs.js";

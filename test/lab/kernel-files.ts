@@ -1,107 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Debian kernel in the cache: image, modules, headers and kbuild, unpacked side by side.
+// A kernel in the cache: what a guest boots and what modules are compiled against.
 
 import { existsSync, readFileSync } from "node:fs";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { execa } from "execa";
-import { closure, unpack } from "./apt.js";
+import type { Bind } from "./build-root.js";
+import { buildKernel, builtFiles } from "./built-kernel.js";
 import { buildOnce, cachePath, withLock } from "./cache.js";
 import { Unavailable } from "./errors.js";
 import type { Kernel } from "./kernels.js";
+import { fetchKernel, packagedFiles } from "./packaged-kernel.js";
 
-export interface KernelFiles {
-  readonly kernel: Kernel;
+/** kernel.json in the kernel's directory. */
+export interface Manifest {
   /** What uname -r says in the guest. */
   readonly uname: string;
-  /** Debian's version of the image package. */
+  /** Debian's version of the package. */
   readonly version: string;
-  /** Everything unpacked: boot/, lib/modules or usr/lib/modules, usr/src. */
+  /** What it was compiled with and modules must be: gcc-12. */
+  readonly compiler: string;
+}
+
+/** How to compile modules for a kernel. */
+export interface Toolchain {
+  /** Build root to enter. */
   readonly root: string;
+  /** What must be mounted in it. */
+  readonly binds: readonly Bind[];
+  /** The kernel's build directory there, for make -C. */
+  readonly directory: string;
+}
+
+export interface KernelFiles extends Manifest {
+  readonly kernel: Kernel;
   readonly vmlinuz: string;
+  /** The directory that is lib/modules/RELEASE in a system. */
   readonly modules: string;
-  /** The compiler Debian built it with, which its headers want for modules: gcc-12. */
-  readonly compiler: string;
+  readonly toolchain: () => Promise<Toolchain>;
 }
 
-interface Manifest {
-  readonly uname: string;
-  readonly version: string;
-  readonly compiler: string;
-  readonly packages: Record<string, string>;
+export interface KernelFilesOptions {
+  /** Fetch the newest even where the cache has one. */
+  readonly refresh?: boolean;
+  /** Compile a kernel of our own configuration if the cache lacks it. */
+  readonly build?: boolean;
 }
 
-// linux-base (without a version behind it) holds only scripts for installed systems
-const isKernelPart = (name: string) => /^linux-(image|binary|modules|headers|kbuild|base-[0-9])/.test(name);
-
-async function fetchInto(kernel: Kernel, directory: string): Promise<void> {
-  const names = [`linux-image-${kernel.flavour}`, `linux-headers-${kernel.flavour}`];
-  const packages = await closure(kernel.release, names, isKernelPart);
-  const image = packages.find(({ name }) => /^linux-image-[0-9]/.test(name));
-  if (!image) throw new Unavailable(`${kernel.release} has no linux-image for ${kernel.flavour}`);
-  // the headers depend on it, as gcc-14, gcc-16-for-host or linux-compiler-gcc-12-x86
-  const wishes = packages.flatMap(({ depends }) => depends);
-  const compiler = wishes.map((name) => /^(?:linux-compiler-)?(gcc-\d+)/.exec(name)?.[1]).find(Boolean);
-  if (!compiler) throw new Unavailable(`the headers of ${image.name} name no compiler`);
-  const root = join(directory, "root");
-  await unpack(kernel.release, packages, root);
-  const manifest: Manifest = {
-    uname: image.name.replace("linux-image-", ""),
-    version: image.version,
-    compiler,
-    packages: Object.fromEntries(packages.map(({ name, version }) => [name, version])),
-  };
-  // so that modprobe works in whole-root guests; where the host has no depmod they use insmod
-  await execa("depmod", ["-b", moduleBase(root), manifest.uname], {
-    reject: false,
-    env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-  });
+async function fill(kernel: Kernel, directory: string): Promise<void> {
+  const manifest = await ("config" in kernel
+    ? buildKernel(kernel, directory)
+    : fetchKernel(kernel, directory));
   await writeFile(join(directory, "kernel.json"), `${JSON.stringify(manifest, null, 2)}\n`);
-}
-
-/** The directory whose lib/modules holds the modules: newer packages keep them under usr. */
-function moduleBase(root: string): string {
-  return existsSync(join(root, "lib/modules")) ? root : join(root, "usr");
 }
 
 /**
  * The kernel's files, fetched on first use.
- * @param refresh fetch the newest even where the cache has one
- * @throws Unavailable when apt cannot get it
+ * @throws Unavailable when apt cannot get it, or it is one to build and was not
  */
-export async function kernelFiles(kernel: Kernel, refresh = false): Promise<KernelFiles> {
+export async function kernelFiles(kernel: Kernel, options: KernelFilesOptions = {}): Promise<KernelFiles> {
   const directory = cachePath("kernels", kernel.id);
-  if (refresh) await withLock(directory, () => rm(directory, { recursive: true, force: true }));
-  await buildOnce(directory, (partial) => fetchInto(kernel, partial));
+  if (options.refresh) await withLock(directory, () => rm(directory, { recursive: true, force: true }));
+  if ("config" in kernel && !options.build && !existsSync(directory)) {
+    throw new Unavailable(`not built yet: npm run lab -- fetch --kernel ${kernel.id} (tens of minutes)`);
+  }
+  await buildOnce(directory, (partial) => fill(kernel, partial));
   const manifest: Manifest = JSON.parse(readFileSync(join(directory, "kernel.json"), "utf8"));
-  const root = join(directory, "root");
-  const modules = join(moduleBase(root), "lib/modules", manifest.uname);
-  const inBoot = join(root, "boot", `vmlinuz-${manifest.uname}`); // 7.x keeps it beside its modules
-  return {
-    kernel,
-    uname: manifest.uname,
-    version: manifest.version,
-    compiler: manifest.compiler,
-    root,
-    vmlinuz: existsSync(inBoot) ? inBoot : join(modules, "vmlinuz"),
-    modules,
-  };
+  if ("config" in kernel) return builtFiles(kernel, directory, manifest);
+  return packagedFiles(kernel, directory, manifest);
 }
 
 /** What is in the cache of a kernel, for --list; undefined when it has not been fetched. */
 export function cachedVersion(kernel: Kernel): string | undefined {
   const path = cachePath("kernels", kernel.id, "kernel.json");
   return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Manifest).version : undefined;
-}
-
-/** The busybox of the lab's initramfs, static, from Debian's package. */
-export async function busybox(): Promise<string> {
-  const directory = cachePath("busybox");
-  await buildOnce(directory, async (partial) => {
-    await unpack("bookworm", await closure("bookworm", ["busybox-static"], () => false), partial);
-  });
-  for (const place of ["bin/busybox", "usr/bin/busybox"]) {
-    if (existsSync(join(directory, place))) return join(directory, place);
-  }
-  throw new Unavailable(`busybox-static has no busybox: ${(await readdir(directory)).join(" ")}`);
 }

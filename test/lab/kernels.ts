@@ -16,15 +16,29 @@ export const releases = {
 
 export type ReleaseName = keyof typeof releases;
 
-export interface Kernel {
+interface KernelBase {
   /** What --kernel takes. */
   readonly id: string;
   readonly release: ReleaseName;
-  /** Debian flavour: part of the package names linux-image-FLAVOUR and linux-headers-FLAVOUR. */
-  readonly flavour: "amd64" | "cloud-amd64";
-  /** The cloud flavour is built without 9p: only initramfs guests. */
+  /** Without 9p a kernel boots initramfs guests only; the cloud flavours have none. */
   readonly has9p: boolean;
 }
+
+/** A kernel as Debian packages it. */
+export interface PackagedKernel extends KernelBase {
+  /** Part of the package names linux-image-FLAVOUR and linux-headers-FLAVOUR. */
+  readonly flavour: "amd64" | "cloud-amd64";
+}
+
+/** A kernel compiled from Debian's source package with a configuration of ours. */
+export interface BuiltKernel extends KernelBase {
+  readonly source: string;
+  readonly compiler: string;
+  /** Configuration fragment below the checkout; what it does not name is off. */
+  readonly config: string;
+}
+
+export type Kernel = PackagedKernel | BuiltKernel;
 
 export const kernels: readonly Kernel[] = [
   { id: "5.10", release: "bullseye", flavour: "amd64", has9p: true },
@@ -34,6 +48,14 @@ export const kernels: readonly Kernel[] = [
   { id: "6.12-cloud", release: "trixie", flavour: "cloud-amd64", has9p: false },
   { id: "sid", release: "sid", flavour: "amd64", has9p: true },
   { id: "sid-cloud", release: "sid", flavour: "cloud-amd64", has9p: false },
+  {
+    id: "6.12-debug",
+    release: "trixie",
+    source: "linux-source-6.12",
+    compiler: "gcc-14",
+    config: "test/lab/configs/debug.config",
+    has9p: false,
+  },
 ];
 
 /** The kernel that `lab run` and runInGuest() boot when none is named. */

@@ -62,7 +62,7 @@ export async function matrixCommand(options: MatrixOptions): Promise<number> {
 export function listCommand(): void {
   const kernelRows = kernels.map((kernel) => [
     kernel.id,
-    `${kernel.release} ${kernel.flavour}`,
+    "config" in kernel ? `${kernel.release} ${kernel.source}` : `${kernel.release} ${kernel.flavour}`,
     cachedVersion(kernel) ?? "not fetched yet",
   ]);
   const suiteRows = suites.map(({ name, style, summary }) => [name, style, summary]);
