@@ -86,8 +86,7 @@ int64_t sys_semctl(GuestThread& thread, const uint64_t args[6]) {
   const int cmd = static_cast<int>(args[2]) & ~kPrivateIpc64;
   const bool number = cmd == SETVAL || cmd == GETVAL || cmd == GETPID || cmd == GETNCNT || cmd == GETZCNT ||
                       cmd == IPC_RMID;
-  if (!number && !guest_pointer(args[3])) return -EFAULT;
-  return forward_syscall(thread, SYS_semctl, args);
+  return forward(thread, SYS_semctl, args[0], args[1], args[2], number ? args[3] : safe_pointer(args[3]));
 }
 
 // --- events ----------------------------------------------------------------------------------------------------------
@@ -117,7 +116,7 @@ int64_t sys_mq_notify(GuestThread& thread, const uint64_t args[6]) {
   if (int error = copy_from_guest(&event, args[1], sizeof(event)); error != 0) return error;
   if (event.notify == SIGEV_THREAD) {
     // The value is the address of a 32-byte cookie, the number a netlink socket (mq_notify(3), glibc).
-    if (!guest_pointer(event.value)) return -EFAULT;
+    event.value = safe_pointer(event.value);
     if (is_private_fd(event.signo)) return -EBADF;
   }
   return forward(thread, SYS_mq_notify, args[0], word(&event));
@@ -127,14 +126,15 @@ int64_t sys_mq_notify(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_futex(GuestThread& thread, const uint64_t args[6]) {
   // The fourth argument is a timeout for the waiting operations, a count for the others.
+  uint64_t timeout = args[3];
   switch (static_cast<int>(args[1]) & FUTEX_CMD_MASK) {
     case FUTEX_WAIT: case FUTEX_WAIT_BITSET: case FUTEX_LOCK_PI: case FUTEX_LOCK_PI2: case FUTEX_WAIT_REQUEUE_PI:
-      if (!guest_pointer(args[3])) return -EFAULT;
+      timeout = safe_pointer(timeout);
       break;
     default:
       break;
   }
-  return forward_syscall(thread, SYS_futex, args);
+  return forward(thread, SYS_futex, args[0], args[1], args[2], timeout, args[4], args[5]);
 }
 
 namespace {
@@ -150,8 +150,7 @@ constexpr uint32_t kMostWaiters = 128;  // FUTEX_WAITV_MAX
 
 int load_waiters(GuestArray<Waiter, 8>* waiters, uint64_t addr, uint32_t count) {
   if (int error = waiters->load(addr, count); error != 0) return error;
-  for (const Waiter& waiter : *waiters)
-    if (!guest_pointer(waiter.address)) return -EFAULT;
+  for (Waiter& waiter : *waiters) waiter.address = safe_pointer(waiter.address);
   return 0;
 }
 
