@@ -18,6 +18,10 @@ enum Vector : uint8_t {
   kSimd = 19, kVectors = 32,
 };
 
+// Page-fault error code (SDM vol. 3, 4.7) and the first address that is not user space.
+constexpr uint64_t kProtection = 1, kReservedBit = 8;
+constexpr uint64_t kUserEnd = 0x7ffffffff000;
+
 /// What Linux sends (arch/x86/kernel/traps.c) for the vectors that need no further look.
 struct TrapSignal {
   int signo = SIGSEGV, code = SI_KERNEL;
@@ -60,11 +64,14 @@ void serve_page_fault(GuestThread& t, const Exit& exit) {
   KM_TRACE(Tag::kMem, "#PF address 0x%lx error 0x%x rip 0x%lx -> signal %d", exit.address, exit.error_code,
            t.vcpu->regs().rip, verdict.signo);
   if (verdict.signo == 0) return;
+  // What Linux tells user space (set_signal_archinfo): no reserved bit, and addresses of the kernel look present.
+  uint64_t error = exit.error_code & ~kReservedBit;
+  if (exit.address >= kUserEnd) error |= kProtection;
   deliver_fault(t, Fault{.signo = verdict.signo,
                          .code = verdict.code,
                          .address = verdict.address,
                          .trapno = kPage,
-                         .error = exit.error_code,
+                         .error = error,
                          .cr2 = exit.address});
 }
 

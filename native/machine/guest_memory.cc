@@ -19,6 +19,7 @@ int64_t forward_syscall(GuestThread& thread, int64_t nr, const uint64_t args[6])
   int64_t result = km_forward(&thread.captured.signo, nr, args);
   while ((result == -EINTR || result == kRestartCall) && manage_called() && thread.captured.signo == 0) [[unlikely]] {
     // The payload knows nothing of this signal: no EINTR for it.
+    thread.vcpu->unkick();  // before captured is looked at again: a signal of the payload's kicks once more
     manage_answer();
     result = km_forward(&thread.captured.signo, nr, result == -EINTR ? call.again() : args);
   }

@@ -14,7 +14,7 @@ struct SigContext {
   uint16_t cs, gs, fs, ss;
   uint64_t err, trapno, oldmask, cr2;
   uint64_t fpstate;
-  uint64_t reserved[8];
+  uint64_t reserved[8];  // the first one keeps the hypercall cell: a handler may make calls of its own
 };
 struct UContext {
   uint64_t flags, link;
@@ -64,7 +64,7 @@ void save_context(GuestThread& t, const Delivery& d, Frame* f) {
   uc.stack_size = t.altstack.size;
   uc.context = {r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi,
                 r.rbp, r.rbx, r.rdx, r.rax, r.rcx, r.rsp, r.rip, r.rflags & ~kHiddenFlags,
-                0x33,  0,     0,     0x2b,  d.error, d.trapno, d.old_mask, d.cr2, 0, {}};
+                0x33,  0,     0,     0x2b,  d.error, d.trapno, d.old_mask, d.cr2, 0, {*t.vcpu->cell()}};
   uc.sigmask = d.old_mask;
   f->info = *d.info;
 }
@@ -160,6 +160,7 @@ bool pop_signal_frame(GuestThread& t, uint64_t at) {
   uint64_t flags = (r.rflags & ~kFixFlags) | (c.eflags & kFixFlags);
   r = Regs{c.rax, c.rbx, c.rcx, c.rdx, c.rsi, c.rdi, c.rsp, c.rbp, c.r8,
            c.r9,  c.r10, c.r11, c.r12, c.r13, c.r14, c.r15, c.rip, flags};
+  *t.vcpu->cell() = c.reserved[0];  // checked where it is used
   t.sigmask = uc.sigmask & ~((1ull << (SIGKILL - 1)) | (1ull << (SIGSTOP - 1)));
   if (!on_altstack(t, r.rsp)) {
     // As restore_altstack(): what sigaltstack(2) would refuse changes nothing.

@@ -27,13 +27,14 @@ struct Birth {
   GuestThread* thread;
   const CloneRequest* request;
   sem_t born;
+  pid_t tid;  // the thread itself may have ended before its parent looks
 };
 
 void* thread_main(void* argument) {
   auto* birth = static_cast<Birth*>(argument);
   GuestThread& thread = *birth->thread;
   const CloneRequest& request = *birth->request;
-  thread.tid = static_cast<pid_t>(host_syscall(SYS_gettid));
+  thread.tid = birth->tid = static_cast<pid_t>(host_syscall(SYS_gettid));
   set_current_thread(&thread);
   if (request.flags & CLONE_PARENT_SETTID) copy_to_guest(request.parent_tid, &thread.tid, sizeof thread.tid);
   if (request.flags & CLONE_CHILD_SETTID) copy_to_guest(request.child_tid, &thread.tid, sizeof thread.tid);
@@ -107,24 +108,23 @@ int64_t clone_thread(GuestThread& parent, const CloneRequest& request) {
     return -EAGAIN;
   }
   if (int rc = copy_cpu_state(parent, *child, request); rc != 0) return rc;
-  Birth birth{child.get(), &request, {}};
+  Birth birth{child.get(), &request, {}, 0};
   sem_init(&birth.born, 0, 0);
   block_all_signals();  // inherited by the host thread until it knows who it is
   parent.process->live_threads++;  // before it can end
   parent.process->threads.insert(child.get());
   int rc = start_host_thread(&birth);
-  pid_t tid = 0;
   if (rc != 0) {
     parent.process->live_threads--;
     parent.process->threads.erase(child.get());
   } else {
+    (void)child.release();  // its own from now on
     while (sem_wait(&birth.born) != 0) {
     }
-    tid = child.release()->tid;  // its own from now on; may be gone already after the next line
   }
   sem_destroy(&birth.born);
   if (!signal_waiting(parent)) apply_host_mask(parent.sigmask);
-  return rc != 0 ? -EAGAIN : tid;
+  return rc != 0 ? -EAGAIN : birth.tid;
 }
 
 void release_robust_locks(Process& process) {
