@@ -195,8 +195,7 @@ static int may_become_companion(struct kkm_vm *vm)
 {
 	bool child;
 
-	if (current->mm == vm->host_mm || get_nr_threads(current) != 1 ||
-	    atomic_read(&current->mm->mm_users) != 1)
+	if (current->mm == vm->host_mm || get_nr_threads(current) != 1)
 		return -EINVAL;
 	rcu_read_lock();
 	child = task_tgid(rcu_dereference(current->real_parent)) == vm->host_pid;
@@ -206,7 +205,8 @@ static int may_become_companion(struct kkm_vm *vm)
 	/* Linux would write the area into guest memory, fail, and kill. */
 	if (kkm_rseq_registered())
 		return -EBUSY;
-	return 0;
+	/* Shared with another process, or only read through /proc: it may pass. */
+	return atomic_read(&current->mm->mm_users) == 1 ? 0 : -EAGAIN;
 }
 
 static int claim_companion(struct kkm_vm *vm)
@@ -278,6 +278,7 @@ long kkm_space_init(struct kkm_vm *vm, unsigned long vm_fd)
 	set_signals();
 	r = replace_address_space(file);
 	fd_install(fd, file);
+	smp_mb();	/* with kkm_vm_kill(), which reads the companion */
 	if (r || READ_ONCE(vm->dead)) {
 		send_sig(SIGKILL, current, 1);
 		return r ? r : -EIO;

@@ -20,9 +20,11 @@ static int kkm_mnt_count;
  */
 void kkm_vm_kill(struct kkm_vm *vm)
 {
-	struct pid *companion = READ_ONCE(vm->companion);
+	struct pid *companion;
 
 	WRITE_ONCE(vm->dead, true);
+	smp_mb();	/* with kkm_space_init(): one of the two sees the other */
+	companion = READ_ONCE(vm->companion);
 	wake_up_all(&vm->spawn_wait);
 	if (companion)
 		kill_pid(companion, SIGKILL, 1);
@@ -127,6 +129,8 @@ static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case KKM_MAP_WINDOW:
 		return map_window(vm, user);
 	case KVM_CHECK_EXTENSION:
+		if (arg == KKM_CAP_COMPANION)
+			return READ_ONCE(vm->companion) != NULL;
 		return kkm_check_extension(arg);
 	case KVM_SET_IDENTITY_MAP_ADDR:
 		return ignored_address(user);

@@ -19,7 +19,7 @@ namespace {
 constexpr unsigned kRseqUnregister = 1;   // RSEQ_FLAG_UNREGISTER, linux/rseq.h
 constexpr unsigned kRseqSize = 32;        // what glibc registers at least (struct rseq)
 
-// System calls by number only: another thread may have held a lock of libc's at the fork, and errno is not needed.
+// System calls by number only: another thread may have held a lock of libc's at the fork.
 [[noreturn]] void become_companion(int vm_fd) {
   syscall(SYS_setsid);
   syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -31,9 +31,12 @@ constexpr unsigned kRseqSize = 32;        // what glibc registers at least (stru
   }
   if (vm_fd > 0) syscall(SYS_close_range, 0, vm_fd - 1, 0);
   syscall(SYS_close_range, vm_fd + 1, ~0u, 0);
-  // KKM_SPACE_INIT: returns only when refused; otherwise the module's stub goes on in a new address space.
-  syscall(SYS_ioctl, vm_fd, KKM_SPACE_INIT, vm_fd);
-  for (;;) syscall(SYS_exit_group, 127);
+  // KKM_SPACE_INIT: returns only when refused; otherwise the module's stub goes on in a new address space. EAGAIN: a
+  // reader of /proc looks at this process.
+  do {
+    syscall(SYS_ioctl, vm_fd, KKM_SPACE_INIT, vm_fd);
+  } while (errno == EAGAIN && syscall(SYS_sched_yield) == 0);
+  for (;;) syscall(SYS_exit_group, errno);
 }
 
 }  // namespace
@@ -43,6 +46,17 @@ pid_t spawn_companion(int vm_fd) {
   long pid = syscall(SYS_clone, 0, 0, 0, 0, 0);
   if (pid == 0) become_companion(vm_fd);
   return pid < 0 ? -errno : static_cast<pid_t>(pid);
+}
+
+int companion_status(int vm_fd, pid_t pid) {
+  for (;;) {
+    if (ioctl(vm_fd, KVM_CHECK_EXTENSION, KKM_CAP_COMPANION) == 1) return 0;
+    int status = 0;
+    pid_t ended = waitpid(pid, &status, WNOHANG | __WALL);
+    if (ended == pid) return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? -WEXITSTATUS(status) : -EIO;
+    if (ended < 0 && errno != EINTR) return -errno;
+    usleep(50);
+  }
 }
 
 void reap_companion(pid_t pid) {

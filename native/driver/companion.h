@@ -8,8 +8,12 @@ namespace km::kkm {
 
 /// Forks a child that gives itself to the machine `vm_fd` (KKM_SPACE_INIT). It never runs code of the payload with
 /// anything of the monitor's: descriptors are closed, the address space is replaced. Sends no SIGCHLD.
-/// Returns its pid, or -errno of the fork. A child that is refused ends; the machine's first run says so.
+/// Returns its pid, or -errno of the fork. A child that is refused ends with
+/// the errno as its status.
 pid_t spawn_companion(int vm_fd);
+
+/// Waits until the companion is one: 0, or -errno of why the module refused it (it is reaped then).
+int companion_status(int vm_fd, pid_t pid);
 
 /// Ends a companion and waits for it. Only for the process that spawned it, once.
 void reap_companion(pid_t pid);

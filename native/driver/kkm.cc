@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -74,6 +75,7 @@ class KkmMachine final : public Machine {
   void abandon() override;
 
   // For KkmVcpu.
+  int await_companion();
   void release_vcpu(const VcpuSlot& slot);
   uint64_t* cell(unsigned index) const { return cells_ + index * kCellStride / sizeof(uint64_t); }
 
@@ -85,6 +87,7 @@ class KkmMachine final : public Machine {
 
   int device_fd_, vm_fd_;
   pid_t companion_ = -1;
+  std::atomic<bool> born_{false};
   std::mutex lock_;  // slots, vCPU pool
   unsigned next_slot_ = 0, next_vcpu_ = 0;
   std::vector<VcpuSlot> idle_;
@@ -152,6 +155,9 @@ Exit KkmVcpu::run() {
     // Like Linux at a return to such an address.
     return Exit{.kind = ExitKind::kException, .vector = kGeneralProtection};
   }
+  if (int rc = machine_.await_companion(); rc != 0) {
+    return Exit{.kind = ExitKind::kFailed, .detail = static_cast<uint32_t>(-rc)};
+  }
   kvm_run* run = slot_.run;
   run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
   // KVM_RUN: registers travel in the run page (SYNC_REGS).
@@ -198,6 +204,7 @@ void KkmVcpu::set_bases(const SegmentBases& bases) {
 int KkmVcpu::get_xstate(void* buffer) {
   // Without tiles an image is at most 4096 bytes, KVM_GET_XSAVE's size; the module leaves them out of this one.
   XsaveArea image;
+  if (int rc = machine_.await_companion(); rc != 0) return rc;
   if (ioctl(slot_.fd, kGetXsave, &image) != 0) return -errno;
   memcpy(buffer, &image, std::min(sizeof image, machine_.xstate_size()));
   return 0;
@@ -205,6 +212,7 @@ int KkmVcpu::get_xstate(void* buffer) {
 
 int KkmVcpu::set_xstate(const void* buffer) {
   XsaveArea image{};
+  if (int rc = machine_.await_companion(); rc != 0) return rc;
   memcpy(&image, buffer, std::min(sizeof image, machine_.xstate_size()));
   return ioctl(slot_.fd, kSetXsave, &image) == 0 ? 0 : -errno;
 }
@@ -239,6 +247,18 @@ int KkmMachine::show(uint64_t gva, void* hva, uint64_t len, uint32_t prot) {
   next_slot_++;
   kkm_window window{.gva = gva, .gpa = gva, .size = len, .prot = prot, .reserved = 0};
   return ioctl(vm_fd_, KKM_MAP_WINDOW, &window) == 0 ? 0 : -errno;
+}
+
+/// A child was forked to be the companion; by the first entry it mostly is. 0 or -errno.
+int KkmMachine::await_companion() {
+  if (born_) return 0;
+  std::lock_guard<std::mutex> guard(lock_);
+  if (born_) return 0;
+  if (companion_ < 0) return -EIO;
+  int rc = companion_status(vm_fd_, companion_);
+  if (rc != 0) companion_ = -1;
+  born_ = rc == 0;
+  return rc;
 }
 
 int KkmMachine::make_private_pages() {

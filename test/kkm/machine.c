@@ -52,7 +52,8 @@ static void become_companion(int vm) {
   if (vm > 0)
     syscall(SYS_close_range, 0, vm - 1, 0);
   syscall(SYS_close_range, vm + 1, ~0u, 0);
-  ioctl(vm, KKM_SPACE_INIT, vm);
+  for (int i = 0; i < 10000 && ioctl(vm, KKM_SPACE_INIT, vm) < 0 && errno == EAGAIN; i++)
+    usleep(100);
   _exit(100 + (errno & 63));
 }
 

@@ -25,7 +25,8 @@
  * On the machine, by a single-threaded child of the monitor; the argument is
  * the number the machine's descriptor has in that child. On success the caller
  * becomes the companion and the call never returns to its code: the whole
- * address space is replaced.
+ * address space is replaced. EAGAIN: someone looks at the child's memory just
+ * now (a reader of /proc); call again.
  */
 #define KKM_SPACE_INIT		_IO(KVMIO, 0xf0)
 
@@ -60,6 +61,7 @@ struct kkm_window {
 #define KKM_CAP_ABI		0x6b000000	/* KKM_ABI_VERSION */
 #define KKM_CAP_WINDOWS		0x6b000001	/* number of windows */
 #define KKM_CAP_SYSCALL_EXIT	0x6b000002	/* KKM_EXIT_SYSCALL happens */
+#define KKM_CAP_COMPANION	0x6b000003	/* on a machine: 1 once it has a companion */
 
 /* The only I/O ports a guest can reach; every other port is #GP. */
 #define KKM_PORT_FIRST		0x8000
