@@ -115,7 +115,8 @@ void add_time(Line* line) {
   timeval now;
   gettimeofday(&now, nullptr);
   long of_day = (now.tv_sec + utc_offset(now.tv_sec)) % 86400;
-  line->add("%02ld:%02ld:%02ld.%06ld", of_day / 3600, of_day / 60 % 60, of_day % 60, static_cast<long>(now.tv_usec));
+  line->add("%02ld:%02ld:%02ld.%06ld", of_day / 3600, of_day / 60 % 60, of_day % 60,
+            static_cast<long>(now.tv_usec));
 }
 
 void add_thread(Line* line) {

@@ -22,9 +22,11 @@ bool open_log(const Options& options, std::string* text) {
   }
   if (options.km_log_to.empty()) return true;
   int result = log_open(options.km_log_to.c_str());
-  // The program before this one may have lost the right to the file or changed its root: that is no reason to fail.
+  // The program before this one may have lost the right to the file or changed its root: that is no reason to
+  // fail.
   if (result == 0 || options.from_exec) return true;
-  *text = "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";
+  *text =
+      "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";
   return false;
 }
 
@@ -48,7 +50,8 @@ bool redirect_output(const std::string& file, std::string* text) {
   // Not close-on-exec: when stdout is closed, this may be stdout already.
   int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
   if (fd < 0) {
-    *text = "cannot open '" + file + "' for the payload's output: " + strerror(errno) + "; name another --log-to";
+    *text =
+        "cannot open '" + file + "' for the payload's output: " + strerror(errno) + "; name another --log-to";
     return false;
   }
   int kept = log_keep_stderr();  // the monitor goes on talking to the user
@@ -68,7 +71,8 @@ bool apply_options(Options& options, std::string* text) {
   if (!options.trace.empty()) {
     const char* unknown = trace_syscalls(options.trace.c_str());
     if (unknown != nullptr) {
-      *text = "option --trace knows no call or class '" + std::string(unknown) + "'; --trace=all shows everything";
+      *text = "option --trace knows no call or class '" + std::string(unknown) +
+              "'; --trace=all shows everything";
       return false;
     }
   }

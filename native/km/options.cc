@@ -71,8 +71,8 @@ class Parser {
     for (size_t i = 1; i < word.size(); i++) {
       const OptionSpec* option = find_letter(word[i]);
       if (option == nullptr) {
-        *text = "unknown option '-" + std::string(1, word[i]) + "'" + (word.size() > 2 ? " in '" + word + "'" : "") +
-                "; km --help lists the options";
+        *text = "unknown option '-" + std::string(1, word[i]) + "'" +
+                (word.size() > 2 ? " in '" + word + "'" : "") + "; km --help lists the options";
         return false;
       }
       bool attached = option->arg != OptionArg::kNone && i + 1 < word.size();
@@ -174,7 +174,8 @@ Strings to_strings(char** list) {
 
 }  // namespace
 
-Command parse_options(const Strings& arguments, const Strings& environment, Options* options, std::string* text) {
+Command parse_options(const Strings& arguments, const Strings& environment, Options* options,
+                      std::string* text) {
   *options = Options{};
   read_environment(environment, options);
   ParseState state{};
@@ -203,7 +204,8 @@ Command parse_options(const Strings& arguments, const Strings& environment, Opti
 std::string payload_beside_link(const std::string& argv0, const std::string& execfn) {
   std::string name = base_name(argv0);
   if (name.empty() || name == "km") return "";
-  // argv[0] is only the shell's word for it; the path that was executed has the same last component, except for a
+  // argv[0] is only the shell's word for it; the path that was executed has the same last component, except
+  // for a
   // `#!` line naming the link, where argv[0] is the path.
   bool executed = base_name(execfn) == name;
   if (!executed && argv0.find('/') == argv0.npos) return "";
@@ -211,7 +213,8 @@ std::string payload_beside_link(const std::string& argv0, const std::string& exe
   return is_link(link) ? link + ".km" : "";
 }
 
-Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options, std::string* text) {
+Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options,
+                          std::string* text) {
   Strings arguments = to_strings(argv);
   Strings environment = to_strings(envp);
   std::string argv0 = arguments.empty() ? "km" : arguments.front();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// km's command line and environment: `km [options] program [arguments...]`. What exists is data in options_table.cc.
+// km's command line and environment: `km [options] program [arguments...]`. What exists is data in
+// options_table.cc.
 #pragma once
 
 #include <string>
@@ -10,13 +11,13 @@ namespace km {
 using Strings = std::vector<std::string>;
 
 struct Options {
-  std::string program;            ///< as typed; not yet looked up
-  Strings argv;                   ///< of the payload, argv[0] included
-  Strings envp;                   ///< of the payload
-  bool verbose = false;           ///< -V or KM_VERBOSE
-  std::string verbose_tags;       ///< regular expression; empty: all
-  std::string km_log_to;          ///< empty: stderr
-  std::string log_to;             ///< payload's stdout and stderr; empty: inherited
+  std::string program;       ///< as typed; not yet looked up
+  Strings argv;              ///< of the payload, argv[0] included
+  Strings envp;              ///< of the payload
+  bool verbose = false;      ///< -V or KM_VERBOSE
+  std::string verbose_tags;  ///< regular expression; empty: all
+  std::string km_log_to;     ///< empty: stderr
+  std::string log_to;        ///< payload's stdout and stderr; empty: inherited
   bool wait_for_signal = false;
   bool dump_shutdown = false;
   bool core_on_err = false;
@@ -24,11 +25,11 @@ struct Options {
   bool hcall_stats = false;
   bool kill_unimplemented = false;
   bool kontain_vendor_id = false;
-  unsigned membus_width = 0;      ///< guest-physical address bits; 0: what the device offers
-  std::string device;             ///< empty: search
-  std::string trace;              ///< what trace_syscalls() takes; empty: nothing
-  bool from_exec = false;         ///< started by another km on behalf of its payload's execve
-  Strings carried;                ///< options for the monitor of the next program when the payload execs
+  unsigned membus_width = 0;  ///< guest-physical address bits; 0: what the device offers
+  std::string device;         ///< empty: search
+  std::string trace;          ///< what trace_syscalls() takes; empty: nothing
+  bool from_exec = false;     ///< started by another km on behalf of its payload's execve
+  Strings carried;            ///< options for the monitor of the next program when the payload execs
 };
 
 enum class Command {
@@ -40,18 +41,21 @@ enum class Command {
 constexpr int kUsageStatus = 1;
 
 /// Reads the arguments behind argv[0]. Pure: no file, no global state is touched.
-Command parse_options(const Strings& arguments, const Strings& environment, Options* options, std::string* text);
+Command parse_options(const Strings& arguments, const Strings& environment, Options* options,
+                      std::string* text);
 
-/// When km was started through a symbolic link of another name than "km", `<directory of the link>/<name>.km`: that is
-/// the payload, and every argument is the payload's. Else empty. `execfn`: what the kernel executed (AT_EXECFN).
+/// When km was started through a symbolic link of another name than "km", `<directory of the
+/// link>/<name>.km`: that is the payload, and every argument is the payload's. Else empty. `execfn`: what the
+/// kernel executed (AT_EXECFN).
 std::string payload_beside_link(const std::string& argv0, const std::string& execfn);
 
 /// parse_options() or payload_beside_link(), whichever applies. `argv` and `envp` are main's.
-Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options, std::string* text);
+Command read_command_line(char** argv, char** envp, const std::string& execfn, Options* options,
+                          std::string* text);
 
-/// Puts into effect what belongs to the whole process: log, traces, counters, --kill-unimpl-scall, --log-to. Returns
-/// false with one line for the user in `text`. File names in `carried` become absolute, as the payload may change its
-/// directory before it execs.
+/// Puts into effect what belongs to the whole process: log, traces, counters, --kill-unimpl-scall, --log-to.
+/// Returns false with one line for the user in `text`. File names in `carried` become absolute, as the
+/// payload may change its directory before it execs.
 bool apply_options(Options& options, std::string* text);
 
 }  // namespace km

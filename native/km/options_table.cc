@@ -41,8 +41,8 @@ bool set_bus_width(ParseState& state, const std::string& value, std::string* why
     state.options->membus_width = bits;
     return true;
   }
-  *why = "needs a number from " + std::to_string(kMinBusWidth) + " to " + std::to_string(kMaxBusWidth) + ", not '" +
-         value + "'";
+  *why = "needs a number from " + std::to_string(kMinBusWidth) + " to " + std::to_string(kMaxBusWidth) +
+         ", not '" + value + "'";
   return false;
 }
 
@@ -102,10 +102,10 @@ using enum OptionKind;
 
 constexpr OptionSpec kOptions[] = {
     {"verbose", 'V', kOptional, kNormal, "REGEX",
-     "Log what the monitor does; with REGEX (extended, any case) only the tags that match.",
-     set_verbose},
+     "Log what the monitor does; with REGEX (extended, any case) only the tags that match.", set_verbose},
     {"trace", 0, kRequired, kNormal, "CALLS",
-     "Log the payload's system calls, decoded: names of calls and classes (file,desc,net,process,memory,signal,...,all), "
+     "Log the payload's system calls, decoded: names of calls and classes "
+     "(file,desc,net,process,memory,signal,...,all), "
      "separated by commas; ! in front of one leaves it out.",
      set_word<&Options::trace>},
     {"km-log-to", 'k', kRequired, kNormal, "FILE",
@@ -116,14 +116,16 @@ constexpr OptionSpec kOptions[] = {
     {"putenv", 'e', kRequired, kStart, "NAME=VALUE",
      "Give the payload this variable instead of the whole host environment; repeatable.", add_putenv},
     {"copyenv", 'E', kRequired, kStart, "A=B=C",
-     "Give the payload the host environment without the variables whose names start with A, B or C. Not together with "
+     "Give the payload the host environment without the variables whose names start with A, B or C. Not "
+     "together with "
      "--putenv.",
      set_copyenv},
     {"virt-device", 'F', kRequired, kNormal, "FILE",
      "Use exactly this device. Default: the first of /dev/kontain, /dev/kvm, /dev/kkm that works.",
      set_word<&Options::device>},
     {"membus-width", 'P', kRequired, kNormal, "BITS",
-     "Guest-physical address bits, 32 to 62, in place of what the device offers. Payloads use at most 512 GiB.",
+     "Guest-physical address bits, 32 to 62, in place of what the device offers. Payloads use at most 512 "
+     "GiB.",
      set_bus_width},
     {"hcall-stats", 'S', kNone, kNormal, "", "Print counts and times of system calls at exit.",
      set_flag<&Options::hcall_stats>},

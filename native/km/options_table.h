@@ -24,14 +24,15 @@ enum class OptionKind : uint8_t {
 struct ParseState {
   Options* options;
   Strings putenv;
-  Strings copyenv;          ///< prefixes of variables to leave out
+  Strings copyenv;  ///< prefixes of variables to leave out
   bool copyenv_given = false;
   bool argv0_given = false;
-  std::string argv0;        ///< of the payload when it is not the program's name (exec)
-  std::string print;        ///< text that ends the run (--help, --version)
+  std::string argv0;  ///< of the payload when it is not the program's name (exec)
+  std::string print;  ///< text that ends the run (--help, --version)
 };
 
-/// Applies a value ("" without one). Returns false with the reason in `why`, worded to follow "option --name ".
+/// Applies a value ("" without one). Returns false with the reason in `why`, worded to follow "option --name
+/// ".
 using OptionSetter = bool (*)(ParseState& state, const std::string& value, std::string* why);
 
 struct OptionSpec {

@@ -22,20 +22,29 @@ constexpr uint64_t kMaxFileOffset = INT64_MAX;
 
 const char* machine_name(uint16_t machine) {
   switch (machine) {
-    case EM_386: return "32-bit x86";
-    case EM_ARM: return "32-bit Arm";
-    case EM_AARCH64: return "64-bit Arm";
-    case EM_RISCV: return "RISC-V";
-    case EM_PPC64: return "POWER";
-    case EM_S390: return "z/Architecture";
-    case EM_MIPS: return "MIPS";
-    default: return nullptr;
+    case EM_386:
+      return "32-bit x86";
+    case EM_ARM:
+      return "32-bit Arm";
+    case EM_AARCH64:
+      return "64-bit Arm";
+    case EM_RISCV:
+      return "RISC-V";
+    case EM_PPC64:
+      return "POWER";
+    case EM_S390:
+      return "z/Architecture";
+    case EM_MIPS:
+      return "MIPS";
+    default:
+      return nullptr;
   }
 }
 
 bool check_identity(const Elf64_Ehdr& ehdr, LoadError* error) {
   if (ehdr.e_ident[EI_CLASS] == ELFCLASS32) {
-    return fail(error, ENOEXEC, "is a 32-bit program; km runs 64-bit x86-64 programs only (rebuild it with -m64)");
+    return fail(error, ENOEXEC,
+                "is a 32-bit program; km runs 64-bit x86-64 programs only (rebuild it with -m64)");
   }
   if (ehdr.e_ident[EI_CLASS] != ELFCLASS64) {
     return fail(error, ENOEXEC, "has unknown ELF class %u; the file is damaged", ehdr.e_ident[EI_CLASS]);
@@ -53,10 +62,14 @@ bool check_identity(const Elf64_Ehdr& ehdr, LoadError* error) {
 bool check_type(const Elf64_Ehdr& ehdr, LoadError* error) {
   switch (ehdr.e_type) {
     case ET_EXEC:
-    case ET_DYN: return true;
-    case ET_REL: return fail(error, ENOEXEC, "is an object file (.o); link it into a program first");
-    case ET_CORE: return fail(error, ENOEXEC, "is a core dump or snapshot, not a program");
-    default: return fail(error, ENOEXEC, "has unknown ELF type %u; it is not a program", ehdr.e_type);
+    case ET_DYN:
+      return true;
+    case ET_REL:
+      return fail(error, ENOEXEC, "is an object file (.o); link it into a program first");
+    case ET_CORE:
+      return fail(error, ENOEXEC, "is a core dump or snapshot, not a program");
+    default:
+      return fail(error, ENOEXEC, "has unknown ELF type %u; it is not a program", ehdr.e_type);
   }
 }
 
@@ -70,24 +83,28 @@ uint32_t prot_of(uint32_t flags) {
 
 bool check_segment(const Elf64_Phdr& phdr, unsigned index, uint64_t file_size, LoadError* error) {
   if (phdr.p_filesz > phdr.p_memsz) {
-    return fail(error, ENOEXEC, "segment %u is larger in the file than in memory; the file is damaged", index);
+    return fail(error, ENOEXEC, "segment %u is larger in the file than in memory; the file is damaged",
+                index);
   }
   if (phdr.p_vaddr > kUserAddressEnd || phdr.p_memsz > kUserAddressEnd - phdr.p_vaddr) {
     return fail(error, ENOEXEC,
-                "segment %u (0x%" PRIx64 " bytes at 0x%" PRIx64 ") leaves the address space; the file is damaged", index,
-                phdr.p_memsz, phdr.p_vaddr);
+                "segment %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+                ") leaves the address space; the file is damaged",
+                index, phdr.p_memsz, phdr.p_vaddr);
   }
   if (phdr.p_filesz == 0) return true;
   if (phdr.p_offset > kMaxFileOffset || phdr.p_filesz > kMaxFileOffset - phdr.p_offset) {
     return fail(error, ENOEXEC, "segment %u has an impossible file offset; the file is damaged", index);
   }
   if (phdr.p_vaddr % kPageSize != phdr.p_offset % kPageSize) {
-    return fail(error, ENOEXEC, "segment %u: address and file offset disagree modulo the page size; relink it", index);
+    return fail(error, ENOEXEC,
+                "segment %u: address and file offset disagree modulo the page size; relink it", index);
   }
   // Bytes of the last page that the file lacks read as zero, as on Linux; a missing page would be a SIGBUS.
   if (page_up(phdr.p_offset + phdr.p_filesz) > page_up(file_size)) {
-    return fail(error, ENOEXEC, "is truncated: segment %u ends at byte %" PRIu64 " of the file, which has %" PRIu64,
-                index, phdr.p_offset + phdr.p_filesz, file_size);
+    return fail(error, ENOEXEC,
+                "is truncated: segment %u ends at byte %" PRIu64 " of the file, which has %" PRIu64, index,
+                phdr.p_offset + phdr.p_filesz, file_size);
   }
   return true;
 }
@@ -113,7 +130,8 @@ void note_phdr_address(const Elf64_Phdr& phdr, ElfFile* file) {
   file->has_phdr = true;
 }
 
-bool take_segment(const Elf64_Phdr& phdr, unsigned index, uint64_t file_size, ElfFile* file, LoadError* error) {
+bool take_segment(const Elf64_Phdr& phdr, unsigned index, uint64_t file_size, ElfFile* file,
+                  LoadError* error) {
   if (!check_segment(phdr, index, file_size, error)) return false;
   if (phdr.p_memsz == 0) return true;
   file->segments.push_back({phdr.p_vaddr, phdr.p_memsz, phdr.p_offset, phdr.p_filesz, prot_of(phdr.p_flags)});
@@ -130,7 +148,8 @@ bool sort_segments(ElfFile* file, LoadError* error) {
                    [](const Segment& a, const Segment& b) { return a.vaddr < b.vaddr; });
   for (size_t i = 1; i < segments.size(); i++) {
     if (segments[i].vaddr - segments[i - 1].vaddr >= segments[i - 1].memsz) continue;
-    return fail(error, ENOEXEC, "two segments overlap at 0x%" PRIx64 "; the file is damaged", segments[i].vaddr);
+    return fail(error, ENOEXEC, "two segments overlap at 0x%" PRIx64 "; the file is damaged",
+                segments[i].vaddr);
   }
   return true;
 }
@@ -168,8 +187,9 @@ bool check_place(const ElfFile& file, uint64_t start, Window window, LoadError* 
   if (start >= window.start && start <= window.end && size <= window.end - start) return true;
   if (file.header.position_independent) {
     return fail(error, ENOMEM,
-                "needs 0x%" PRIx64 " bytes of address space aligned to 0x%" PRIx64 "; a payload has 0x%" PRIx64, size,
-                file.align, window.end - window.start);
+                "needs 0x%" PRIx64 " bytes of address space aligned to 0x%" PRIx64
+                "; a payload has 0x%" PRIx64,
+                size, file.align, window.end - window.start);
   }
   return fail(error, ENOMEM,
               "is linked at 0x%" PRIx64 "..0x%" PRIx64 ", outside 0x%" PRIx64 "..0x%" PRIx64
@@ -187,17 +207,18 @@ bool parse_elf_header(std::span<const uint8_t> bytes, ElfHeader* header, LoadErr
   memcpy(&ehdr, bytes.data(), std::min(bytes.size(), sizeof(ehdr)));
   if (bytes.size() > EI_CLASS && ehdr.e_ident[EI_CLASS] == ELFCLASS32) return check_identity(ehdr, error);
   if (bytes.size() < sizeof(ehdr)) {
-    return fail(error, ENOEXEC, "is truncated: it ends inside the ELF header (%zu of %zu bytes)", bytes.size(),
-                sizeof(ehdr));
+    return fail(error, ENOEXEC, "is truncated: it ends inside the ELF header (%zu of %zu bytes)",
+                bytes.size(), sizeof(ehdr));
   }
   if (!check_identity(ehdr, error) || !check_type(ehdr, error)) return false;
   if (ehdr.e_phnum == 0) return fail(error, ENOEXEC, "has no program headers; link it into a program first");
   if (ehdr.e_phentsize != sizeof(Elf64_Phdr)) {
-    return fail(error, ENOEXEC, "has program headers of %u bytes instead of %zu; the file is damaged", ehdr.e_phentsize,
-                sizeof(Elf64_Phdr));
+    return fail(error, ENOEXEC, "has program headers of %u bytes instead of %zu; the file is damaged",
+                ehdr.e_phentsize, sizeof(Elf64_Phdr));
   }
   if (ehdr.e_phnum * sizeof(Elf64_Phdr) > kMaxTableBytes) {
-    return fail(error, ENOEXEC, "has %u program headers, more than Linux accepts; the file is damaged", ehdr.e_phnum);
+    return fail(error, ENOEXEC, "has %u program headers, more than Linux accepts; the file is damaged",
+                ehdr.e_phnum);
   }
   if (ehdr.e_phoff > kMaxFileOffset - kMaxTableBytes) {
     return fail(error, ENOEXEC, "has program headers at an impossible file offset; the file is damaged");
@@ -256,7 +277,8 @@ bool plan_load(const ElfFile& file, uint64_t bias, Window window, LoadPlan* plan
   plan->end = plan->start + (file.high() - file.low());
   plan->entry = file.header.entry + bias;
   if (plan->entry >= window.end) {
-    return fail(error, ENOEXEC, "its entry point 0x%" PRIx64 " is in no segment; the file is damaged", plan->entry);
+    return fail(error, ENOEXEC, "its entry point 0x%" PRIx64 " is in no segment; the file is damaged",
+                plan->entry);
   }
   plan->phdr = file.has_phdr ? file.phdr_vaddr + bias : 0;
   plan->brk = file.segments.back().vaddr + file.segments.back().memsz + bias;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an ELF file asks for, and where it goes: bytes in, validated plan out. No I/O, no mapping; the bytes are hostile
-// (fuzz target: test/fuzz/elf_loader.cc). Formats: man 5 elf; System V ABI, AMD64 supplement.
+// What an ELF file asks for, and where it goes: bytes in, validated plan out. No I/O, no mapping; the bytes
+// are hostile (fuzz target: test/fuzz/elf_loader.cc). Formats: man 5 elf; System V ABI, AMD64 supplement.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,9 @@ constexpr size_t kProgramHeaderSize = 56;
 
 /// One PT_LOAD with something in it. All sums of fields are known not to overflow.
 struct Segment {
-  uint64_t vaddr = 0, memsz = 0;   ///< unbiased
+  uint64_t vaddr = 0, memsz = 0;  ///< unbiased
   uint64_t offset = 0, filesz = 0;
-  uint32_t prot = 0;               ///< PROT_*
+  uint32_t prot = 0;  ///< PROT_*
 };
 
 /// An ELF file whose headers hold together.
@@ -42,7 +42,7 @@ struct ElfFile {
   std::vector<Segment> segments;  ///< ascending, not overlapping, at least one
   uint64_t phdr_vaddr = 0;        ///< unbiased address of the program headers in memory; valid if has_phdr
   bool has_phdr = false;
-  uint64_t align = kPageSize;     ///< largest p_align, a power of two >= one page
+  uint64_t align = kPageSize;                             ///< largest p_align, a power of two >= one page
   uint64_t interpreter_offset = 0, interpreter_size = 0;  ///< file range of PT_INTERP; size 0: none
   bool executable_stack = false;
 
@@ -66,8 +66,8 @@ struct Mapping {
   uint64_t start = 0, end = 0;
   uint32_t prot = 0;
   bool from_file = false;
-  uint64_t offset = 0;                     ///< file offset of `start`, page-aligned
-  uint64_t zero_start = 0, zero_end = 0;   ///< bytes of the last file page to be zeroed (bss); empty if equal
+  uint64_t offset = 0;                    ///< file offset of `start`, page-aligned
+  uint64_t zero_start = 0, zero_end = 0;  ///< bytes of the last file page to be zeroed (bss); empty if equal
 };
 
 /// Where an ELF file goes: mappings ascending and disjoint, inside the window.
@@ -80,11 +80,12 @@ struct LoadPlan {
   std::vector<Mapping> mappings;
 };
 
-/// The lowest place at or above `floor` (page-aligned) that suits the file's alignment, as a bias; 0 for ET_EXEC.
+/// The lowest place at or above `floor` (page-aligned) that suits the file's alignment, as a bias; 0 for
+/// ET_EXEC.
 uint64_t choose_bias(const ElfFile& file, uint64_t floor);
 
-/// Lays the segments out at `bias`, as Linux does (fs/binfmt_elf.c: where segments share a page the higher one gets
-/// it; pages behind the file's part are anonymous and writable).
+/// Lays the segments out at `bias`, as Linux does (fs/binfmt_elf.c: where segments share a page the higher
+/// one gets it; pages behind the file's part are anonymous and writable).
 bool plan_load(const ElfFile& file, uint64_t bias, Window window, LoadPlan* plan, LoadError* error);
 
 }  // namespace km

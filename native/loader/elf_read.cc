@@ -19,10 +19,14 @@ bool check_mode(const struct stat& st, LoadError* error) {
 
 bool fail_open(int code, LoadError* error) {
   switch (code) {
-    case ENOENT: return fail(error, code, "does not exist; check the path or install it");
-    case ELOOP: return fail(error, code, "leads through too many symbolic links");
-    case ENOTDIR: return fail(error, code, "has a path component that is not a directory");
-    default: return fail(error, code, "cannot be opened: %s", strerror(code));
+    case ENOENT:
+      return fail(error, code, "does not exist; check the path or install it");
+    case ELOOP:
+      return fail(error, code, "leads through too many symbolic links");
+    case ENOTDIR:
+      return fail(error, code, "has a path component that is not a directory");
+    default:
+      return fail(error, code, "cannot be opened: %s", strerror(code));
   }
 }
 
@@ -51,7 +55,8 @@ int open_executable(const std::string& path, LoadError* error) {
   }
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) {
-    if (errno == EACCES) return fail(error, EACCES, "is not readable for you; km must read a program to run it"), -1;
+    if (errno == EACCES)
+      return fail(error, EACCES, "is not readable for you; km must read a program to run it"), -1;
     return fail_open(errno, error), -1;
   }
   if (fstat(fd, &st) == 0 && check_mode(st, error)) return fd;
@@ -64,27 +69,31 @@ bool read_elf(int fd, ElfFile* file, LoadError* error) {
   if (fstat(fd, &st) != 0) return fail(error, errno, "cannot be examined: %s", strerror(errno));
   uint8_t first[kElfHeaderSize];
   int64_t got = read_at(fd, 0, first, sizeof(first));
-  if (got < 0) return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
+  if (got < 0)
+    return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
   ElfHeader header;
   if (!parse_elf_header({first, static_cast<size_t>(got)}, &header, error)) return false;
   std::vector<uint8_t> table(header.phnum * kProgramHeaderSize);
   got = read_at(fd, header.phoff, table.data(), table.size());
-  if (got < 0) return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
-  return parse_program_headers(header, {table.data(), static_cast<size_t>(got)}, static_cast<uint64_t>(st.st_size),
-                               file, error);
+  if (got < 0)
+    return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
+  return parse_program_headers(header, {table.data(), static_cast<size_t>(got)},
+                               static_cast<uint64_t>(st.st_size), file, error);
 }
 
 bool read_interpreter_path(int fd, const ElfFile& file, std::string* path, LoadError* error) {
   std::vector<uint8_t> bytes(file.interpreter_size);
   int64_t got = read_at(fd, file.interpreter_offset, bytes.data(), bytes.size());
-  if (got < 0) return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
+  if (got < 0)
+    return fail(error, static_cast<int>(-got), "cannot be read: %s", strerror(static_cast<int>(-got)));
   return parse_interpreter_path(file, {bytes.data(), static_cast<size_t>(got)}, path, error);
 }
 
 int open_interpreter(const std::string& path, ElfFile* file, LoadError* error) {
   int fd = open_executable(path, error);
   if (fd >= 0 && read_elf(fd, file, error)) return fd;
-  // execve(2): an interpreter that is no ELF file of this machine is ELIBBAD; one that cannot be opened keeps its errno.
+  // execve(2): an interpreter that is no ELF file of this machine is ELIBBAD; one that cannot be opened keeps
+  // its errno.
   if (fd >= 0) {
     close(fd);
     if (error->error == ENOEXEC) error->error = ELIBBAD;

@@ -11,8 +11,8 @@ namespace km {
 /// Reads at most `size` bytes at `offset`; short only at the end of the file. Returns the count or -errno.
 int64_t read_at(int fd, uint64_t offset, void* to, uint64_t size);
 
-/// Opens a file that is about to be executed: exists, regular, executable and readable for us. Returns a descriptor
-/// (close-on-exec) or -1 with `error` filled, without the file's name.
+/// Opens a file that is about to be executed: exists, regular, executable and readable for us. Returns a
+/// descriptor (close-on-exec) or -1 with `error` filled, without the file's name.
 int open_executable(const std::string& path, LoadError* error);
 
 /// Headers of the open ELF file. Messages do not name the file.

@@ -26,15 +26,16 @@ struct ScopedFd {
   ScopedFd& operator=(const ScopedFd&) = delete;
 };
 
-/// Source of zeros for payload memory. A store into a file mapping whose file was cut short meanwhile would be a
-/// SIGBUS of the monitor; read(2) into it is an EFAULT.
+/// Source of zeros for payload memory. A store into a file mapping whose file was cut short meanwhile would
+/// be a SIGBUS of the monitor; read(2) into it is an EFAULT.
 class Zeros {
  public:
   int clear(uint64_t start, uint64_t end) {
     if (start >= end) return 0;
     if (source_.fd < 0) source_.fd = memfd_create("zeros", MFD_CLOEXEC);
     if (source_.fd < 0 || ftruncate(source_.fd, kPageSize) != 0) return -errno;
-    // In the window guest and monitor address are the same; [start, end) lies in one page mapped a moment ago.
+    // In the window guest and monitor address are the same; [start, end) lies in one page mapped a moment
+    // ago.
     ssize_t n = pread(source_.fd, reinterpret_cast<void*>(start), end - start, 0);
     if (n < 0) return -errno;
     return static_cast<uint64_t>(n) == end - start ? 0 : -EFAULT;
@@ -46,8 +47,8 @@ class Zeros {
 
 bool map_one(AddressSpace& memory, const Mapping& mapping, int fd, int fixed, LoadError* error) {
   int flags = MAP_PRIVATE | fixed | (mapping.from_file ? 0 : MAP_ANONYMOUS);
-  int64_t result = memory.mmap(mapping.start, mapping.end - mapping.start, static_cast<int>(mapping.prot), flags,
-                               mapping.from_file ? fd : -1, mapping.offset);
+  int64_t result = memory.mmap(mapping.start, mapping.end - mapping.start, static_cast<int>(mapping.prot),
+                               flags, mapping.from_file ? fd : -1, mapping.offset);
   if (result >= 0) return true;
   int code = static_cast<int>(-result);
   return fail(error, code, "cannot be mapped at 0x%" PRIx64 "..0x%" PRIx64 ": %s", mapping.start, mapping.end,
@@ -63,8 +64,8 @@ bool map_plan(AddressSpace& memory, const LoadPlan& plan, int fd, int fixed, Loa
       return fail(error, -result, "cannot be loaded: clearing 0x%" PRIx64 ": %s", mapping.zero_start,
                   strerror(-result));
     }
-    KM_TRACE(Tag::kLoad, "%" PRIx64 "-%" PRIx64 " prot %u %s offset %" PRIx64, mapping.start, mapping.end, mapping.prot,
-             mapping.from_file ? "file" : "zero", mapping.offset);
+    KM_TRACE(Tag::kLoad, "%" PRIx64 "-%" PRIx64 " prot %u %s offset %" PRIx64, mapping.start, mapping.end,
+             mapping.prot, mapping.from_file ? "file" : "zero", mapping.offset);
   }
   return true;
 }
@@ -79,12 +80,14 @@ bool reserve_room(AddressSpace& memory, const ElfFile& file, uint64_t* bias, Loa
     result = memory.mmap(file.low(), size, PROT_NONE, kFlags | MAP_FIXED_NOREPLACE, -1, 0);
   } else {
     Window window = memory.window();
-    if (file.align > window.end || size > window.end) return fail(error, ENOMEM, "does not fit a payload's address space");
+    if (file.align > window.end || size > window.end)
+      return fail(error, ENOMEM, "does not fit a payload's address space");
     room = size + file.align - kPageSize;
     result = memory.mmap(0, room, PROT_NONE, kFlags, -1, 0);
   }
   if (result < 0) {
-    return fail(error, static_cast<int>(-result), "finds no room in memory: %s", strerror(static_cast<int>(-result)));
+    return fail(error, static_cast<int>(-result), "finds no room in memory: %s",
+                strerror(static_cast<int>(-result)));
   }
   uint64_t base = static_cast<uint64_t>(result);
   *bias = choose_bias(file, base);
@@ -102,7 +105,8 @@ void unmap_holes(AddressSpace& memory, const LoadPlan& plan) {
   }
 }
 
-bool load_interpreter(int program_fd, const ElfFile& program, AddressSpace& memory, Image* image, LoadError* error) {
+bool load_interpreter(int program_fd, const ElfFile& program, AddressSpace& memory, Image* image,
+                      LoadError* error) {
   std::string path;
   if (!read_interpreter_path(program_fd, program, &path, error)) return false;
   ElfFile file;
@@ -110,7 +114,8 @@ bool load_interpreter(int program_fd, const ElfFile& program, AddressSpace& memo
   if (fd.fd < 0) return false;
   uint64_t bias = 0;
   LoadPlan plan;
-  bool good = reserve_room(memory, file, &bias, error) && plan_load(file, bias, memory.window(), &plan, error) &&
+  bool good = reserve_room(memory, file, &bias, error) &&
+              plan_load(file, bias, memory.window(), &plan, error) &&
               map_plan(memory, plan, fd.fd, MAP_FIXED, error);
   if (!good) {
     error->message = "its interpreter '" + path + "' " + error->message;

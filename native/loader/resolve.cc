@@ -21,7 +21,8 @@ constexpr const char* kDefaultPath = "/bin:/usr/bin";  // execvp(3)
 
 bool is_executable_file(const std::string& path) {
   struct stat st;
-  return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0;
+  return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+         faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0;
 }
 
 /// What /proc/self/exe would say. The kernel knows it even for memfds and where realpath(3) may not look.
@@ -38,7 +39,8 @@ std::string path_of(int fd, const std::string& typed) {
 }
 
 /// argv of `interpreter [argument] script args...`; the script's own argv[0] is dropped (execve(2)).
-std::vector<std::string> script_argv(const Shebang& line, const std::string& script, std::vector<std::string> argv) {
+std::vector<std::string> script_argv(const Shebang& line, const std::string& script,
+                                     std::vector<std::string> argv) {
   std::vector<std::string> result{line.interpreter};
   if (line.has_argument) result.push_back(line.argument);
   result.push_back(script);
@@ -61,14 +63,18 @@ Step look_at(int fd, std::string* file, std::vector<std::string>* argv, LoadErro
   switch (parse_shebang(bytes, &line)) {
     case ShebangKind::kNone: {
       ElfHeader header;
-      if (bytes.empty()) fail(error, ENOEXEC, "is empty; it is not a program");
-      else if (parse_elf_header(bytes, &header, error)) return Step::kProgram;
+      if (bytes.empty())
+        fail(error, ENOEXEC, "is empty; it is not a program");
+      else if (parse_elf_header(bytes, &header, error))
+        return Step::kProgram;
       return Step::kFailed;
     }
     case ShebangKind::kBroken:
-      fail(error, ENOEXEC, "names no interpreter after #! (or a name of more than %zu bytes)", kShebangSize - 3);
+      fail(error, ENOEXEC, "names no interpreter after #! (or a name of more than %zu bytes)",
+           kShebangSize - 3);
       return Step::kFailed;
-    case ShebangKind::kScript: break;
+    case ShebangKind::kScript:
+      break;
   }
   if (line.interpreter.empty()) {  // to Linux an empty name is the current directory
     fail(error, EACCES, "has a NUL byte where #! should name an interpreter");
@@ -100,7 +106,8 @@ std::string find_command(const std::string& name, const char* path) {
   return name;
 }
 
-bool resolve_program(const std::string& file, std::vector<std::string> argv, Program* program, LoadError* error) {
+bool resolve_program(const std::string& file, std::vector<std::string> argv, Program* program,
+                     LoadError* error) {
   std::string current = file;
   if (argv.empty()) argv.push_back("");  // Linux since 5.18: argc is never 0
   for (int depth = 0; depth <= kMaxScriptDepth; depth++) {
@@ -118,7 +125,8 @@ bool resolve_program(const std::string& file, std::vector<std::string> argv, Pro
     close(fd);
     if (step == Step::kFailed) return fail_step(error, file, opened, depth);
   }
-  fail(error, ELOOP, "is a script whose interpreters are scripts, more than %d deep; name a program in its #! line",
+  fail(error, ELOOP,
+       "is a script whose interpreters are scripts, more than %d deep; name a program in its #! line",
        kMaxScriptDepth);
   return fail_in(error, file);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first line of a script, read as Linux reads it (fs/binfmt_script.c, man 2 execve "Interpreter scripts").
+// The first line of a script, read as Linux reads it (fs/binfmt_script.c, man 2 execve "Interpreter
+// scripts").
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 namespace km {
 
-constexpr size_t kShebangSize = 256;   ///< bytes of the file that are looked at (BINPRM_BUF_SIZE)
-constexpr int kMaxScriptDepth = 5;     ///< scripts in a chain before ELOOP
+constexpr size_t kShebangSize = 256;  ///< bytes of the file that are looked at (BINPRM_BUF_SIZE)
+constexpr int kMaxScriptDepth = 5;    ///< scripts in a chain before ELOOP
 
 struct Shebang {
   std::string interpreter;  ///< empty when a NUL stands where the name should be

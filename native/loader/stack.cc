@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The initial stack, laid out as Linux's fs/binfmt_elf.c does (man 3 getauxval, man 2 execve). From the top down: a
-// NULL word, the name of the executed file, environment strings, argument strings, platform name, 16 random bytes,
-// auxv, envp, argv, argc.
+// The initial stack, laid out as Linux's fs/binfmt_elf.c does (man 3 getauxval, man 2 execve). From the top
+// down: a NULL word, the name of the executed file, environment strings, argument strings, platform name, 16
+// random bytes, auxv, envp, argv, argc.
 #include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
@@ -22,10 +22,10 @@
 namespace km {
 namespace {
 
-constexpr uint64_t kMaxString = 32 * kPageSize;          // MAX_ARG_STRLEN, with the NUL
-constexpr uint64_t kMinTotal = 128 * 1024;               // ARG_MAX: always granted
-constexpr uint64_t kMaxTotal = 6 * 1024 * 1024;          // three quarters of the default stack
-constexpr uint64_t kHwcap2Fsgsbase = 2;                  // HWCAP2_FSGSBASE: rdfsbase & co. work at CPL 3
+constexpr uint64_t kMaxString = 32 * kPageSize;  // MAX_ARG_STRLEN, with the NUL
+constexpr uint64_t kMinTotal = 128 * 1024;       // ARG_MAX: always granted
+constexpr uint64_t kMaxTotal = 6 * 1024 * 1024;  // three quarters of the default stack
+constexpr uint64_t kHwcap2Fsgsbase = 2;          // HWCAP2_FSGSBASE: rdfsbase & co. work at CPL 3
 constexpr char kPlatform[] = "x86_64";
 constexpr size_t kRandomSize = 16;
 
@@ -34,8 +34,8 @@ using Strings = std::vector<std::string>;
 bool add_sizes(const Strings& strings, const char* what, uint64_t* total, LoadError* error) {
   for (const std::string& text : strings) {
     if (text.size() + 1 > kMaxString) {
-      return fail(error, E2BIG, "an %s of %zu bytes is too long; Linux takes at most %zu in one", what, text.size(),
-                  static_cast<size_t>(kMaxString - 1));
+      return fail(error, E2BIG, "an %s of %zu bytes is too long; Linux takes at most %zu in one", what,
+                  text.size(), static_cast<size_t>(kMaxString - 1));
     }
     *total += text.size() + 1 + sizeof(uint64_t);
   }
@@ -52,7 +52,8 @@ bool check_total(const StackInput& input, LoadError* error) {
   }
   if (total > limit) {
     return fail(error, E2BIG,
-                "arguments and environment need %zu bytes, %zu are allowed (a quarter of the stack limit, at most 6 MiB); "
+                "arguments and environment need %zu bytes, %zu are allowed (a quarter of the stack limit, at "
+                "most 6 MiB); "
                 "pass less, or in a file",
                 static_cast<size_t>(total), static_cast<size_t>(limit));
   }

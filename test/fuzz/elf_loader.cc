@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hostile ELF files: every input is parsed and planned for windows of several sizes, and the plan checked against what
-// it promises. A file that fits the small window is really loaded there, and the memory compared with the file.
+// Hostile ELF files: every input is parsed and planned for windows of several sizes, and the plan checked
+// against what it promises. A file that fits the small window is really loaded there, and the memory compared
+// with the file.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -86,7 +87,8 @@ bool page_is(uint64_t address, const Mapping& mapping, std::span<const uint8_t> 
   for (uint64_t i = 0; i < kPageSize; i++) {
     if (address + i >= mapping.zero_start && address + i < mapping.zero_end) expected[i] = 0;
   }
-  return memcmp(reinterpret_cast<const void*>(address), expected, kPageSize) == 0;  // mapped readable: see caller
+  return memcmp(reinterpret_cast<const void*>(address), expected, kPageSize) ==
+         0;  // mapped readable: see caller
 }
 
 void check_memory(const LoadPlan& plan, std::span<const uint8_t> bytes) {
@@ -103,7 +105,8 @@ void check_memory(const LoadPlan& plan, std::span<const uint8_t> bytes) {
 void load_for_real(std::span<const uint8_t> bytes, const ElfFile& file, const LoadPlan& plan) {
   static const int fd = memfd_create("program", MFD_CLOEXEC);
   static NoMachine machine;
-  REQUIRE(ftruncate(fd, 0) == 0 && pwrite(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  REQUIRE(ftruncate(fd, 0) == 0 &&
+          pwrite(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
   AddressSpace memory(machine);
   Program program;
   program.fd = fd;
@@ -124,9 +127,28 @@ void check_error(const LoadError& error) {
   REQUIRE(error.error > 0 && !error.message.empty() && error.message.find('\n') == std::string::npos);
 }
 
-constexpr uint64_t kInteresting[] = {0, 1, 2, 7, 56, 4095, 4096, 4097, 0x200000, 0x400000, 0x4000000, 1ull << 31,
-                                     1ull << 32, 0x7fffe00000, 1ull << 46, 1ull << 47, (1ull << 47) - 1, 1ull << 63,
-                                     (1ull << 63) - 1, ~0ull, ~0xfffull, ~0x1fffffull};
+constexpr uint64_t kInteresting[] = {0,
+                                     1,
+                                     2,
+                                     7,
+                                     56,
+                                     4095,
+                                     4096,
+                                     4097,
+                                     0x200000,
+                                     0x400000,
+                                     0x4000000,
+                                     1ull << 31,
+                                     1ull << 32,
+                                     0x7fffe00000,
+                                     1ull << 46,
+                                     1ull << 47,
+                                     (1ull << 47) - 1,
+                                     1ull << 63,
+                                     (1ull << 63) - 1,
+                                     ~0ull,
+                                     ~0xfffull,
+                                     ~0x1fffffull};
 
 }  // namespace
 
@@ -141,10 +163,18 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
   uint64_t value;
   memcpy(&value, data + at, sizeof(value));
   switch (seed % 4) {
-    case 0: value = kInteresting[seed / 4 % std::size(kInteresting)]; break;
-    case 1: value += kInteresting[seed / 4 % std::size(kInteresting)]; break;
-    case 2: value -= kInteresting[seed / 4 % std::size(kInteresting)]; break;
-    default: memcpy(&value, data + seed / 4 % words * 8, sizeof(value)); break;
+    case 0:
+      value = kInteresting[seed / 4 % std::size(kInteresting)];
+      break;
+    case 1:
+      value += kInteresting[seed / 4 % std::size(kInteresting)];
+      break;
+    case 2:
+      value -= kInteresting[seed / 4 % std::size(kInteresting)];
+      break;
+    default:
+      memcpy(&value, data + seed / 4 % words * 8, sizeof(value));
+      break;
   }
   memcpy(data + at, &value, sizeof(value));
   return size;

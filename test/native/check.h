@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bare checks for test/native: a failed one prints its place and what was seen; the program goes on and exits 1.
+// Bare checks for test/native: a failed one prints its place and what was seen; the program goes on and
+// exits 1.
 #pragma once
 
 #include <cstdio>
@@ -12,7 +13,9 @@ inline int passed = 0, failed = 0;
 
 inline bool that(bool good, const char* text, const char* file, int line, const std::string& seen = "") {
   good ? passed++ : failed++;
-  if (!good) fprintf(stderr, "%s:%d: not so: %s%s%s\n", file, line, text, seen.empty() ? "" : "\n  seen: ", seen.c_str());
+  if (!good)
+    fprintf(stderr, "%s:%d: not so: %s%s%s\n", file, line, text,
+            seen.empty() ? "" : "\n  seen: ", seen.c_str());
   return good;
 }
 

@@ -41,50 +41,80 @@ const BadFile kBadFiles[] = {
     {"type 0", ENOEXEC, "type 0", [](ElfBuilder& e) { e.ehdr.e_type = ET_NONE; }},
     {"no program headers", ENOEXEC, "no program headers", [](ElfBuilder& e) { e.phdrs.clear(); }},
     {"odd e_phentsize", ENOEXEC, "32 bytes", [](ElfBuilder& e) { e.ehdr.e_phentsize = 32; }},
-    {"65535 program headers", ENOEXEC, "65535 program headers", [](ElfBuilder& e) { e.ehdr.e_phnum = 0xffff; }},
-    {"1170 program headers in a small file", ENOEXEC, "truncated", [](ElfBuilder& e) { e.ehdr.e_phnum = 1170; }},
+    {"65535 program headers", ENOEXEC, "65535 program headers",
+     [](ElfBuilder& e) { e.ehdr.e_phnum = 0xffff; }},
+    {"1170 program headers in a small file", ENOEXEC, "truncated",
+     [](ElfBuilder& e) { e.ehdr.e_phnum = 1170; }},
     {"headers behind the end", ENOEXEC, "truncated", [](ElfBuilder& e) { e.ehdr.e_phoff = 1 << 20; }},
     {"headers at 2^64 - 8", ENOEXEC, "impossible", [](ElfBuilder& e) { e.ehdr.e_phoff = -8ull; }},
     {"cut in the program headers", ENOEXEC, "truncated", [](ElfBuilder& e) { e.size = 64 + 56 + 55; }},
     {"no PT_LOAD", ENOEXEC, "no loadable segment",
      [](ElfBuilder& e) { e.phdrs[0].p_type = e.phdrs[1].p_type = PT_NOTE; }},
     {"only empty segments", ENOEXEC, "no loadable segment",
-     [](ElfBuilder& e) { for (auto& p : e.phdrs) p.p_filesz = p.p_memsz = 0; }},
+     [](ElfBuilder& e) {
+       for (auto& p : e.phdrs) p.p_filesz = p.p_memsz = 0;
+     }},
     {"filesz > memsz", ENOEXEC, "larger in the file", [](ElfBuilder& e) { e.phdrs[1].p_memsz = 0x233; }},
     {"memsz 2^64 - 1", ENOEXEC, "address space", [](ElfBuilder& e) { e.phdrs[1].p_memsz = UINT64_MAX; }},
     {"memsz 2^47", ENOEXEC, "address space", [](ElfBuilder& e) { e.phdrs[1].p_memsz = 1ull << 47; }},
     {"address wraps", ENOEXEC, "address space", [](ElfBuilder& e) { e.phdrs[1].p_vaddr = -0x1000ull; }},
     {"1 TiB of bss", ENOMEM, "outside", [](ElfBuilder& e) { e.phdrs[1].p_memsz = 1ull << 40; }},
     {"offset overflow", ENOEXEC, "impossible", [](ElfBuilder& e) { e.phdrs[1].p_offset = -0x1000ull; }},
-    {"offset negative as off_t", ENOEXEC, "impossible", [](ElfBuilder& e) { e.phdrs[1].p_offset = 1ull << 63; }},
+    {"offset negative as off_t", ENOEXEC, "impossible",
+     [](ElfBuilder& e) { e.phdrs[1].p_offset = 1ull << 63; }},
     {"segment behind the end", ENOEXEC, "truncated", [](ElfBuilder& e) { e.phdrs[1].p_offset = 0x3000; }},
-    {"segment longer than the file", ENOEXEC, "truncated", [](ElfBuilder& e) { e.phdrs[1].p_filesz = 0x1001; }},
+    {"segment longer than the file", ENOEXEC, "truncated",
+     [](ElfBuilder& e) { e.phdrs[1].p_filesz = 0x1001; }},
     {"misaligned", ENOEXEC, "modulo the page", [](ElfBuilder& e) { e.phdrs[1].p_offset += 8; }},
-    {"same address twice", ENOEXEC, "overlap at 0x400000", [](ElfBuilder& e) { e.phdrs[1].p_vaddr = 0x400000; }},
-    {"overlap by a byte", ENOEXEC, "overlap at 0x402000",
-     [](ElfBuilder& e) { e.phdrs[0].p_memsz = 0x2001; }},
+    {"same address twice", ENOEXEC, "overlap at 0x400000",
+     [](ElfBuilder& e) { e.phdrs[1].p_vaddr = 0x400000; }},
+    {"overlap by a byte", ENOEXEC, "overlap at 0x402000", [](ElfBuilder& e) { e.phdrs[0].p_memsz = 0x2001; }},
     {"overlap, wrong order", ENOEXEC, "overlap",
-     [](ElfBuilder& e) { std::swap(e.phdrs[0], e.phdrs[1]); e.phdrs[1].p_memsz = 0x2001; }},
+     [](ElfBuilder& e) {
+       std::swap(e.phdrs[0], e.phdrs[1]);
+       e.phdrs[1].p_memsz = 0x2001;
+     }},
     {"linked at 0", ENOMEM, "outside",
-     [](ElfBuilder& e) { e.phdrs[0].p_vaddr = 0; e.phdrs[1].p_vaddr = 0x2000; }},
+     [](ElfBuilder& e) {
+       e.phdrs[0].p_vaddr = 0;
+       e.phdrs[1].p_vaddr = 0x2000;
+     }},
     {"linked at 64 KiB", ENOMEM, "0x10000..",
-     [](ElfBuilder& e) { e.phdrs[0].p_vaddr = 0x10000; e.phdrs[1].p_vaddr = 0x12000; }},
+     [](ElfBuilder& e) {
+       e.phdrs[0].p_vaddr = 0x10000;
+       e.phdrs[1].p_vaddr = 0x12000;
+     }},
     {"linked above the window", ENOMEM, "outside",
-     [](ElfBuilder& e) { e.phdrs[0].p_vaddr = 0x8000000000; e.phdrs[1].p_vaddr = 0x8000002000; }},
+     [](ElfBuilder& e) {
+       e.phdrs[0].p_vaddr = 0x8000000000;
+       e.phdrs[1].p_vaddr = 0x8000002000;
+     }},
     {"entry far away", ENOEXEC, "entry point", [](ElfBuilder& e) { e.ehdr.e_entry = 0xffffffff80000000; }},
     {"PIE with an alignment of 2^46", ENOMEM, "aligned",
-     [](ElfBuilder& e) { e = ElfBuilder::program(ET_DYN, 0); e.phdrs[0].p_align = 1ull << 46; }},
+     [](ElfBuilder& e) {
+       e = ElfBuilder::program(ET_DYN, 0);
+       e.phdrs[0].p_align = 1ull << 46;
+     }},
     {"PIE with an alignment of 2^63", ENOMEM, "aligned",
-     [](ElfBuilder& e) { e = ElfBuilder::program(ET_DYN, 0); e.phdrs[0].p_align = 1ull << 63; }},
+     [](ElfBuilder& e) {
+       e = ElfBuilder::program(ET_DYN, 0);
+       e.phdrs[0].p_align = 1ull << 63;
+     }},
     {"interpreter path without NUL", ENOEXEC, "no end", [](ElfBuilder& e) { e.interpreter = "/lib/ld.so"; }},
-    {"interpreter path of one byte", ENOEXEC, "empty", [](ElfBuilder& e) { e.interpreter = std::string(1, '\0'); }},
-    {"interpreter path of two NULs", ENOEXEC, "empty", [](ElfBuilder& e) { e.interpreter = std::string(2, '\0'); }},
+    {"interpreter path of one byte", ENOEXEC, "empty",
+     [](ElfBuilder& e) { e.interpreter = std::string(1, '\0'); }},
+    {"interpreter path of two NULs", ENOEXEC, "empty",
+     [](ElfBuilder& e) { e.interpreter = std::string(2, '\0'); }},
     {"interpreter path of 4097 bytes", ENOEXEC, "too long",
      [](ElfBuilder& e) { e.interpreter = std::string(4096, '/') + std::string(1, '\0'); }},
     {"interpreter path behind the end", ENOEXEC, "truncated",
-     [](ElfBuilder& e) { e.phdrs.push_back({PT_INTERP, 0, 1 << 20, 0, 0, 20, 20, 1}); }},
+     [](ElfBuilder& e) {
+       e.phdrs.push_back({PT_INTERP, 0, 1 << 20, 0, 0, 20, 20, 1});
+     }},
     {"interpreter offset overflow", ENOEXEC, "impossible",
-     [](ElfBuilder& e) { e.phdrs.push_back({PT_INTERP, 0, UINT64_MAX, 0, 0, 20, 20, 1}); }},
+     [](ElfBuilder& e) {
+       e.phdrs.push_back({PT_INTERP, 0, UINT64_MAX, 0, 0, 20, 20, 1});
+     }},
 };
 
 void test_bad_files() {
@@ -113,8 +143,8 @@ LoadPlan good_plan(const ElfBuilder& elf) {
 
 bool same(const Mapping& mapping, uint64_t start, uint64_t end, uint32_t prot, int64_t offset) {
   bool from_file = offset >= 0;
-  return mapping.start == start && mapping.end == end && mapping.prot == prot && mapping.from_file == from_file &&
-         (!from_file || mapping.offset == static_cast<uint64_t>(offset));
+  return mapping.start == start && mapping.end == end && mapping.prot == prot &&
+         mapping.from_file == from_file && (!from_file || mapping.offset == static_cast<uint64_t>(offset));
 }
 
 constexpr int64_t kAnonymous = -1;
@@ -149,7 +179,8 @@ void test_position_independent() {
 }
 
 void test_shared_pages() {
-  // As linkers without separate-code lay out: the end of text and the start of data come from one page of the file.
+  // As linkers without separate-code lay out: the end of text and the start of data come from one page of the
+  // file.
   ElfBuilder elf(ET_EXEC);
   elf.load(0x400000, 0, 0x1100, 0x1100, PF_R | PF_X);
   elf.load(0x401100, 0x1100, 0x100, 0x2000, PF_R | PF_W);

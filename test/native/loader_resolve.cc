@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// resolve_program() against execve(2): the same file is executed natively (the interpreter is this program, which then
-// prints its arguments) and resolved; arguments or errno must agree.
+// resolve_program() against execve(2): the same file is executed natively (the interpreter is this program,
+// which then prints its arguments) and resolved; arguments or errno must agree.
 #include <errno.h>
 #include <grp.h>
 #include <signal.h>
@@ -48,7 +48,8 @@ std::string run_natively(const std::string& file, const Strings& argv) {
   close(pipe_fds[1]);
   std::string text;
   char buffer[4096];
-  for (ssize_t n; (n = read(pipe_fds[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(pipe_fds[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   close(pipe_fds[0]);
   waitpid(child, nullptr, 0);
   return text;
@@ -61,7 +62,8 @@ std::string resolve(const std::string& file, const Strings& argv, Program* progr
 }
 
 /// Native and resolved must agree. Returns the message of a failure.
-std::string compare(const std::string& what, const std::string& file, const Strings& argv = {"zero", "a", "b c"}) {
+std::string compare(const std::string& what, const std::string& file,
+                    const Strings& argv = {"zero", "a", "b c"}) {
   Program program;
   LoadError error;
   std::string native = run_natively(file, argv);
@@ -79,11 +81,39 @@ std::string replace_at(std::string text, const std::string& with) {
 void test_first_lines(const Scratch& scratch, const std::string& interpreter) {
   const std::string long_blank(200, ' '), fill(300, 'x');
   const Strings lines = {
-      "#!@\n", "#!@", "#! @\n", "#!\t @ \t\n", "#!@ -x\n", "#!@ -x", "#!@  -x  y \t z  \n", "#!@ -x  ", "#!@   ",
-      "#!", "#!\n", "#! \t \n", "#!   ", "#", "", "echo\n", "#!@\r\n", std::string("#!@\0 x\n", 8),
-      std::string("#!@ a\0b\n", 8), std::string("#!\0@\n", 5), std::string("#! \0@\n", 6), "#!@ " + fill + "\n",
-      "#!" + long_blank + "@ y\n", "#!" + long_blank + long_blank + "@\n", "#!/" + fill + "\n", "#!" + fill,
-      "#!@" + long_blank + fill, "#!@ a\nmore\n", "#!./i\n", "#!i\n", "#!/\n", "#!/nonexistent/x\n", "#!.\n",
+      "#!@\n",
+      "#!@",
+      "#! @\n",
+      "#!\t @ \t\n",
+      "#!@ -x\n",
+      "#!@ -x",
+      "#!@  -x  y \t z  \n",
+      "#!@ -x  ",
+      "#!@   ",
+      "#!",
+      "#!\n",
+      "#! \t \n",
+      "#!   ",
+      "#",
+      "",
+      "echo\n",
+      "#!@\r\n",
+      std::string("#!@\0 x\n", 8),
+      std::string("#!@ a\0b\n", 8),
+      std::string("#!\0@\n", 5),
+      std::string("#! \0@\n", 6),
+      "#!@ " + fill + "\n",
+      "#!" + long_blank + "@ y\n",
+      "#!" + long_blank + long_blank + "@\n",
+      "#!/" + fill + "\n",
+      "#!" + fill,
+      "#!@" + long_blank + fill,
+      "#!@ a\nmore\n",
+      "#!./i\n",
+      "#!i\n",
+      "#!/\n",
+      "#!/nonexistent/x\n",
+      "#!.\n",
   };
   for (const std::string& line : lines) {
     std::string text = replace_at(line, interpreter);
@@ -116,7 +146,8 @@ void test_random_lines(const Scratch& scratch, const std::string& interpreter) {
 void test_chains(const Scratch& scratch, const std::string& interpreter) {
   std::string next = interpreter;
   for (int depth = 1; depth <= 8; depth++) {
-    std::string path = scratch.write("chain" + std::to_string(depth), "#!" + next + " -" + std::to_string(depth) + "\n");
+    std::string path =
+        scratch.write("chain" + std::to_string(depth), "#!" + next + " -" + std::to_string(depth) + "\n");
     std::string message = compare("chain of " + std::to_string(depth), path);
     CHECK_SEEN((depth > kMaxScriptDepth) == (message.find("scripts") != message.npos), message);
     next = path;
@@ -129,9 +160,11 @@ void test_files(const Scratch& scratch, const std::string& interpreter) {
   CHECK(compare("missing", scratch.at("missing")).find("does not exist") != std::string::npos);
   CHECK(compare("directory", scratch.at("")).find("is a directory") != std::string::npos);
   CHECK(compare("below a file", interpreter + "/x").find("not a directory") != std::string::npos);
-  CHECK(compare("not executable", scratch.write("plain", "#!/bin/sh\n", 0644)).find("chmod +x") != std::string::npos);
+  CHECK(compare("not executable", scratch.write("plain", "#!/bin/sh\n", 0644)).find("chmod +x") !=
+        std::string::npos);
   std::string script = scratch.write("script", "#!" + scratch.at("plain") + "\n");
-  CHECK(compare("interpreter not executable", script).find("interpreter '" + scratch.at("plain")) != std::string::npos);
+  CHECK(compare("interpreter not executable", script).find("interpreter '" + scratch.at("plain")) !=
+        std::string::npos);
   CHECK(compare("empty", scratch.write("empty", "")).find("is empty") != std::string::npos);
   CHECK(compare("text", scratch.write("text", "hello\n")).find("neither an ELF") != std::string::npos);
   CHECK(compare("no name", "").find("does not exist") != std::string::npos);
@@ -141,7 +174,8 @@ void test_files(const Scratch& scratch, const std::string& interpreter) {
   CHECK(compare("FIFO", scratch.at("fifo")).find("not a regular file") != std::string::npos);
   compare("device", "/dev/null");
   (void)!symlink("loop", scratch.at("loop").c_str());
-  CHECK(compare("symbolic link to itself", scratch.at("loop")).find("too many symbolic links") != std::string::npos);
+  CHECK(compare("symbolic link to itself", scratch.at("loop")).find("too many symbolic links") !=
+        std::string::npos);
   (void)!symlink(interpreter.c_str(), scratch.at("link").c_str());
   compare("symbolic link", scratch.at("link"));
   compare("argc 1", scratch.at("link"), {"only"});
@@ -174,7 +208,8 @@ void test_unreadable(const Scratch& scratch, const std::string& interpreter) {
   if (child == 0) {
     Program program;
     LoadError error;
-    bool dropped = setgroups(0, nullptr) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0;
+    bool dropped = setgroups(0, nullptr) == 0 && setresgid(65534, 65534, 65534) == 0 &&
+                   setresuid(65534, 65534, 65534) == 0;
     bool refused = !resolve_program(path, {"x"}, &program, &error) && error.error == EACCES &&
                    error.message.find("not readable") != std::string::npos;
     _exit(dropped && refused ? 0 : 1);
@@ -205,7 +240,8 @@ void test_check_program(const Scratch& scratch, const std::string& self) {
   auto check_bytes = [&](const ElfBuilder& elf, LoadError* error) {
     std::vector<uint8_t> bytes = elf.bytes();
     Program program;
-    if (!resolve_program(scratch.write_bytes("elf", bytes.data(), bytes.size()), {"x"}, &program, error)) return false;
+    if (!resolve_program(scratch.write_bytes("elf", bytes.data(), bytes.size()), {"x"}, &program, error))
+      return false;
     bool good = check_program(program, kWindow, error);
     close(program.fd);
     return good;
@@ -216,15 +252,17 @@ void test_check_program(const Scratch& scratch, const std::string& self) {
   struct {
     std::string interpreter;
     int error;
-  } const cases[] = {{"/nonexistent/ld.so", ENOENT}, {scratch.at("text"), ELIBBAD}, {scratch.at("empty"), ELIBBAD},
-                     {scratch.at("plain"), EACCES},  {scratch.at(""), EACCES},      {self, 0}};
+  } const cases[] = {{"/nonexistent/ld.so", ENOENT}, {scratch.at("text"), ELIBBAD},
+                     {scratch.at("empty"), ELIBBAD}, {scratch.at("plain"), EACCES},
+                     {scratch.at(""), EACCES},       {self, 0}};
   for (const auto& test : cases) {
     elf.interpreter = test.interpreter + std::string(1, '\0');
     error = {};
     CHECK(check_bytes(elf, &error) == (test.error == 0));
     CHECK_SEEN(error.error == test.error, error.message);
-    CHECK_SEEN(test.error == 0 || error.message.find("its interpreter '" + test.interpreter) != std::string::npos,
-               error.message);
+    CHECK_SEEN(
+        test.error == 0 || error.message.find("its interpreter '" + test.interpreter) != std::string::npos,
+        error.message);
   }
 }
 
@@ -239,7 +277,8 @@ int main(int argc, char** argv) {
   if (chdir(scratch.at("").c_str()) != 0) return 2;
   char self[4096] = {};
   if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0) return 2;
-  std::string copy = std::string("cp ") + self + " " + scratch.at("i");  // a short path, and one nobody replaces
+  std::string copy =
+      std::string("cp ") + self + " " + scratch.at("i");  // a short path, and one nobody replaces
   if (system(copy.c_str()) != 0) return 2;
   std::string interpreter = scratch.at("i");
   test_first_lines(scratch, interpreter);

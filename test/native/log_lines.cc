@@ -33,7 +33,8 @@ std::string stderr_of(const std::function<void()>& body, int* status = nullptr) 
   close(pipe_fds[1]);
   std::string text;
   char buffer[4096];
-  for (ssize_t n; (n = read(pipe_fds[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(pipe_fds[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   close(pipe_fds[0]);
   int ended = 0;
   waitpid(child, &ended, 0);
@@ -61,7 +62,8 @@ bool matches(const std::string& text, const char* pattern) {
 
 void test_format() {
   std::string line = stderr_of([] { log_line("short", 7, "hello %d", 42); });
-  CHECK_SEEN(matches(line, "^[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{6} short {15} +7 km hello 42\n$"), line);
+  CHECK_SEEN(matches(line, "^[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{6} short {15} +7 km hello 42\n$"),
+             line);
   line = stderr_of([] { log_line("a_function_with_a_very_long_name", 1234, "x"); });
   CHECK_SEEN(matches(line, "[0-9] a_function_with_a_ve 1234 km x\n$"), line);
   line = stderr_of([] {
@@ -88,12 +90,14 @@ void test_hostile_text() {
 
 void test_errno() {
   int status = 0;
-  stderr_of([] {
-    errno = 77;
-    log_line("f", 1, "x");
-    complain("y");
-    _exit(errno == 77 ? 0 : 1);
-  }, &status);
+  stderr_of(
+      [] {
+        errno = 77;
+        log_line("f", 1, "x");
+        complain("y");
+        _exit(errno == 77 ? 0 : 1);
+      },
+      &status);
   CHECK(status == 0);
 }
 
@@ -171,12 +175,14 @@ void test_foreign_stderr(const Scratch& scratch) {
   CHECK_SEEN(content(file) == "data", content(file));
   CHECK_SEEN(matches(seen, " log line\nkm: complaint\n$"), seen);
   int status = 0;
-  stderr_of([&] {  // closed from the start
-    close(STDERR_FILENO);
-    log_remember_stderr();
-    if (log_keep_stderr() != 0) _exit(1);
-    replace_stderr();
-  }, &status);
+  stderr_of(
+      [&] {  // closed from the start
+        close(STDERR_FILENO);
+        log_remember_stderr();
+        if (log_keep_stderr() != 0) _exit(1);
+        replace_stderr();
+      },
+      &status);
   CHECK_SEEN(status == 0 && content(file) == "data", content(file));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line: every line of the table, every kind of mistake, the payload's environment, links named otherwise.
+// The command line: every line of the table, every kind of mistake, the payload's environment, links named
+// otherwise.
 #include <unistd.h>
 
 #include "native/base/log.h"
@@ -61,7 +62,8 @@ void test_every_option() {
     bool prints = std::string(option.name) == "help" || std::string(option.name) == "version";
     Command expected = prints ? Command::kPrint : Command::kRun;
     Strings spellings = {takes ? name + "=" + value_for(option) : name};
-    if (option.letter != 0) spellings.push_back(std::string("-") + option.letter + (takes ? value_for(option) : ""));
+    if (option.letter != 0)
+      spellings.push_back(std::string("-") + option.letter + (takes ? value_for(option) : ""));
     for (const std::string& spelling : spellings) {
       Parsed parsed = parse({spelling, "p"});
       CHECK_SEEN(parsed.command == expected, spelling + ": " + parsed.text);
@@ -72,7 +74,8 @@ void test_every_option() {
       CHECK_SEEN(parse({name, value_for(option), "p"}).options.program == "p", name);
       bad({name}, "needs a value");
     }
-    bool in_help = help_text().find(name) != std::string::npos && help_markdown().find(name) != std::string::npos;
+    bool in_help =
+        help_text().find(name) != std::string::npos && help_markdown().find(name) != std::string::npos;
     CHECK_SEEN(in_help == (option.kind != OptionKind::kInternal), name);
   }
 }
@@ -92,7 +95,8 @@ void test_table() {
 }
 
 void test_values() {
-  Options options = good({"-V", "-SFdev", "-P", "40", "--log-to=out", "-kmine", "--trace=file,net", "--vendorid", "prog", "-V", "x"});
+  Options options = good({"-V", "-SFdev", "-P", "40", "--log-to=out", "-kmine", "--trace=file,net",
+                          "--vendorid", "prog", "-V", "x"});
   CHECK(options.verbose && options.verbose_tags.empty() && options.hcall_stats && options.device == "dev");
   CHECK(options.membus_width == 40 && options.log_to == "out" && options.km_log_to == "mine");
   CHECK(options.trace == "file,net" && options.kontain_vendor_id && !options.core_on_err);
@@ -120,11 +124,13 @@ void test_mistakes() {
   bad({"---", "p"}, "unknown option '---'");
   bad({"-SX", "p"}, "unknown option '-X' in '-SX'");
   bad({"-A", "p"}, "unknown option '-A'");
-  for (const char* width : {"31", "63", "0", "", "-1", "4x", "0x28", " 40", "99999999999999999999", "4294967336"}) {
+  for (const char* width :
+       {"31", "63", "0", "", "-1", "4x", "0x28", " 40", "99999999999999999999", "4294967336"}) {
     bad({std::string("-P=") + width, "p"}, "from 32 to 62");
     bad({std::string("--membus-width=") + width, "p"}, "from 32 to 62");
   }
-  for (const char* variable : {"", "A", "=", "=b"}) bad({std::string("--putenv=") + variable, "p"}, "NAME=VALUE");
+  for (const char* variable : {"", "A", "=", "=b"})
+    bad({std::string("--putenv=") + variable, "p"}, "NAME=VALUE");
   bad({"--copyenv==", "p"}, "prefixes");
   bad({"--copyenv=A", "--copyenv=B", "p"}, "once");
   bad({"--copyenv=A", "--putenv=B=1", "p"}, "exclude each other");
@@ -143,7 +149,8 @@ void test_environment() {
   CHECK(good({"--copyenv=A=KM_", "p"}, host).envp == (Strings{"PATH=/bin", "LONG=4"}));
   CHECK(good({"-EAB", "p"}, host).envp == (Strings{"PATH=/bin", "A=1", "KM_X=3", "LONG=4"}));
   Options options = good({"p"}, {"KM_VERBOSE=", "KM_LOGTO=/tmp/x", "KM_KILL_UNIMPL_SCALL="});
-  CHECK(options.verbose && options.verbose_tags.empty() && options.km_log_to == "/tmp/x" && options.kill_unimplemented);
+  CHECK(options.verbose && options.verbose_tags.empty() && options.km_log_to == "/tmp/x" &&
+        options.kill_unimplemented);
   options = good({"-Vmem", "-knone", "p"}, {"KM_VERBOSE=exec", "KM_LOGTO=/tmp/x"});
   CHECK(options.verbose_tags == "mem" && options.km_log_to == "none" && !options.kill_unimplemented);
   options = good({"p"}, {"KM_VERBOSEX=1", "KM_VERBOSE"});
@@ -151,8 +158,10 @@ void test_environment() {
 }
 
 void test_carried() {
-  Options options = good({"-S", "-Vmem", "-k", "log", "--putenv=A=1", "--wait-for-signal", "--log-to=x", "-P40", "p"});
-  CHECK(options.carried == (Strings{"--hcall-stats", "--verbose=mem", "--km-log-to=log", "--membus-width=40"}));
+  Options options =
+      good({"-S", "-Vmem", "-k", "log", "--putenv=A=1", "--wait-for-signal", "--log-to=x", "-P40", "p"});
+  CHECK(options.carried ==
+        (Strings{"--hcall-stats", "--verbose=mem", "--km-log-to=log", "--membus-width=40"}));
   // What is carried must parse to the same options.
   Strings again = options.carried;
   again.insert(again.end(), {"--argv0=zero", "--", "-p", "x"});
@@ -207,7 +216,8 @@ void test_texts() {
   }
   CHECK_SEEN(width <= 110, std::to_string(width));
   for (const char* tag : log_tags()) CHECK_SEEN(help.find(tag) != std::string::npos, tag);
-  for (const EnvironmentSpec& variable : environment_table()) CHECK(help.find(variable.name) != std::string::npos);
+  for (const EnvironmentSpec& variable : environment_table())
+    CHECK(help.find(variable.name) != std::string::npos);
   std::string document;
   if (FILE* file = fopen("docs/km-options.md", "re")) {
     char buffer[65536];

@@ -31,7 +31,8 @@ class Scratch {
     std::string path = at(name);
     unlink(path.c_str());
     int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || ::write(fd, bytes, size) != static_cast<ssize_t>(size) || fchmod(fd, mode) != 0 || close(fd) != 0) {
+    if (fd < 0 || ::write(fd, bytes, size) != static_cast<ssize_t>(size) || fchmod(fd, mode) != 0 ||
+        close(fd) != 0) {
       perror(path.c_str());
       _exit(2);
     }
