@@ -148,7 +148,9 @@ export async function listMachines(): Promise<RunningMachine[]> {
   };
   for (const directory of await directories()) {
     const names = await readdir(directory).catch(() => []);
-    await Promise.all(names.filter((name) => SOCKET_NAME.test(name)).map((name) => visit(join(directory, name))));
+    await Promise.all(
+      names.filter((name) => SOCKET_NAME.test(name)).map((name) => visit(join(directory, name))),
+    );
   }
   return machines.sort((a, b) => b.status.uptimeMs - a.status.uptimeMs);
 }
@@ -158,7 +160,11 @@ export async function socketsOf(pid: number): Promise<string[]> {
   const found: string[] = [];
   for (const directory of await directories()) {
     const names = await readdir(directory).catch(() => []);
-    found.push(...names.filter((name) => SOCKET_NAME.exec(name)?.[1] === String(pid)).map((name) => join(directory, name)));
+    found.push(
+      ...names
+        .filter((name) => SOCKET_NAME.exec(name)?.[1] === String(pid))
+        .map((name) => join(directory, name)),
+    );
   }
   return found;
 }
@@ -191,7 +197,8 @@ export async function* stream(
     for await (const text of lines(socket)) {
       const value = parse(text);
       if (!first) yield value as { line: string } | { dropped: number };
-      else if (value.ok !== true) throw new MonitorError("ERR_KM_NO_ANSWER", `${path}: ${String(value.error)}`);
+      else if (value.ok !== true)
+        throw new MonitorError("ERR_KM_NO_ANSWER", `${path}: ${String(value.error)}`);
       first = false;
     }
   } catch (error) {
