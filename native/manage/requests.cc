@@ -63,7 +63,7 @@ int64_t proc_field(const char* path, int index) {
 
 /// Milliseconds since the process started (proc(5): starttime is field 22 of stat, in clock ticks since boot).
 int64_t uptime() {
-  const int64_t started = proc_field("/proc/self/stat", 20);
+  const int64_t started = proc_field("/proc/self/stat", 19);
   const int64_t tick = sysconf(_SC_CLK_TCK);
   return started < 0 ? -1 : milliseconds(CLOCK_BOOTTIME) - started * 1000 / tick;
 }
@@ -129,16 +129,16 @@ std::string set_log(const std::string& regex) {
   return Object().done();
 }
 
-std::string stop(std::string_view word) {
+/// The signal is sent when the answer is out: the process may not live to give it.
+Answer stop(std::string_view word) {
   int signo = SIGTERM;
   if (!word.empty()) {
     auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), signo);
     if (error != std::errc() || end != word.data() + word.size() || signo < 1 || signo > SIGRTMAX) {
-      return failure("not a signal number");
+      return {failure("not a signal number")};
     }
   }
-  if (kill(getpid(), signo) != 0) return failure(strerror(errno));
-  return Object().done();
+  return {Object().done(), Stream::kNone, signo};
 }
 
 }  // namespace
@@ -172,7 +172,7 @@ Answer manage_request(std::string_view line) {
   if (verb == "log") return {set_log(std::string(rest))};
   if (verb == "trace") return start_trace(std::string(rest));
   if (verb == "follow") return {Object().done(), Stream::kLog};
-  if (verb == "stop") return {stop(rest)};
+  if (verb == "stop") return stop(rest);
   return {failure("unknown request; there are status, counters, log, trace, follow, stop")};
 }
 

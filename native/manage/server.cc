@@ -9,6 +9,7 @@
 #include <linux/close_range.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "native/base/log.h"
@@ -40,6 +42,7 @@ struct Client {
   std::string input, output;
   Stream stream = Stream::kNone;
   bool closing = false;
+  int signo = 0;
 };
 
 int64_t now_ms() {
@@ -98,6 +101,7 @@ void Server::answer(Client& client, std::string_view line) {
     answer.stream = Stream::kNone;
   }
   client.output += answer.text;
+  client.signo = answer.signo;
   if (answer.stream == Stream::kNone) return;
   if (ring == nullptr) ring = new LineRing;
   std::string old;
@@ -136,6 +140,9 @@ void Server::write_to(Client& client) {
     client.output.erase(0, static_cast<size_t>(n));
     client.last = now_ms();
   }
+  if (client.signo == 0) return;
+  if (client.signo == SIGKILL) manage_withdraw();
+  kill(getpid(), std::exchange(client.signo, 0));
 }
 
 void Server::send_lines() {

@@ -23,6 +23,7 @@ enum class Stream : unsigned char { kNone, kTrace, kLog };
 struct Answer {
   std::string text;  ///< one line of JSON, newline included
   Stream stream = Stream::kNone;
+  int signo = 0;  ///< to be sent to the process behind the answer
 };
 
 /// Answers one request line (without its newline); hostile input yields {"ok":false,...}.
