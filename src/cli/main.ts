@@ -5,10 +5,19 @@ import { errorCode } from "../base/files.js";
 import { JournalError } from "../installer/apply/journal.js";
 import { UsageError, type Verb } from "./verb.js";
 import { defineInstall, installVerb, uninstallVerb } from "./verbs/install.js";
+import { killVerb } from "./verbs/kill.js";
+import { logsVerb } from "./verbs/logs.js";
+import { psVerb } from "./verbs/ps.js";
+import { runVerb } from "./verbs/run.js";
+import { statsVerb } from "./verbs/stats.js";
+import { traceVerb } from "./verbs/trace.js";
 import { versionVerb } from "./verbs/version.js";
 
+/** Those about machines. */
+const MACHINE_VERBS: Verb[] = [runVerb, psVerb, statsVerb, logsVerb, traceVerb, killVerb];
+
 /** Every verb of `kontain`, in the order of its help. */
-const VERBS: Verb[] = [installVerb, uninstallVerb, versionVerb];
+const VERBS: Verb[] = [installVerb, uninstallVerb, versionVerb, ...MACHINE_VERBS];
 
 const USAGE = 2;
 const FAILED = 1;
@@ -41,9 +50,10 @@ function programOf(name: string): Command {
 
 /** `kontain VERB ...` */
 export async function kontain(): Promise<void> {
-  const program = programOf("kontain").description(
-    "programs in virtual machines of their own, without a guest kernel",
-  );
+  const program = programOf("kontain")
+    .description("programs in virtual machines of their own, without a guest kernel")
+    .enablePositionalOptions(); // what stands behind `run PROGRAM` is the program's
+
   for (const add of VERBS) add(program);
   await run(program);
 }

@@ -36,6 +36,8 @@ const BUILD_ROOT = `set -e
 root=$1 cwd=$2; shift 2
 mount --make-rprivate /
 mount -t tmpfs -o mode=755,size=1m tmpfs "$root"
+mkdir "$root/proc" "$root/tmp"
+mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m tmpfs "$root/tmp"
 while [ "$1" != -- ]; do
   if [ -d "$2" ]; then mkdir -p "$root$2"; else mkdir -p "$root\${2%/*}"; : > "$root$2"; fi
   mount --bind "$2" "$root$2"
@@ -46,8 +48,7 @@ while [ "$1" != -- ]; do
   shift 2
 done
 shift
-mkdir -p "$root/proc" "$root/tmp" "$root$cwd"
-mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m tmpfs "$root/tmp"
+mkdir -p "$root$cwd"
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -o remount,bind,ro "$root"
 cd "$root"

@@ -209,7 +209,7 @@ export class LaunchedMachine implements AsyncDisposable {
 
   #killAll(): boolean {
     try {
-      process.kill(-this.pid, "SIGKILL"); // it leads a process group of its own
+      process.kill(-this.pid, "SIGKILL"); // its own group, see launch()
     } catch {
       return this.#child.kill("SIGKILL");
     }
@@ -359,7 +359,7 @@ export async function launch(
     cwd: options.files ? "/" : cwd,
     env,
     stdio: options.stdio ?? "pipe",
-    detached: true,
+    detached: options.stdio !== "inherit", // a group of its own, unless it shares this terminal
   });
   await new Promise<void>((started, failed) => {
     child.once("spawn", started);
