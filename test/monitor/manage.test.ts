@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// The socket of a running machine: it answers, and asking changes nothing for the payload.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "ava";
+import { execa } from "execa";
+import { counters, launch, listMachines, socketsOf, stop, stream } from "../../src/monitor/index.js";
+import { ask } from "../../src/monitor/registry.js";
+
+const MAIN = new URL("../../src/cli/kontain.ts", import.meta.url).pathname;
+let waiter: string;
+
+test.before(async () => {
+  const folder = await mkdtemp(join(tmpdir(), "kontain-manage-test-"));
+  waiter = join(folder, "waiter");
+  // Waits in the way asked for and says how long, in milliseconds, and which error it got. "number" opens a file.
+  await writeFile(
+    `${waiter}.c`,
+    `#include <errno.h>
+     #include <fcntl.h>
+     #include <linux/futex.h>
+     #include <poll.h>
+     #include <pthread.h>
+     #include <signal.h>
+     #include <stdio.h>
+     #include <string.h>
+     #include <sys/epoll.h>
+     #include <sys/syscall.h>
+     #include <time.h>
+     #include <unistd.h>
+     static long now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000 + t.tv_nsec / 1000000; }
+     int main(int argc, char **argv) {
+       const char *how = argc > 1 ? argv[1] : "pause";
+       struct timespec two = {2, 0};
+       int word = 0, r = 0;
+       sigset_t set;
+       sigfillset(&set);
+       if (!strcmp(how, "masked")) sigprocmask(SIG_BLOCK, &set, 0);
+       long start = now();
+       errno = 0;
+       if (!strcmp(how, "nanosleep") || !strcmp(how, "masked")) r = nanosleep(&two, 0);
+       else if (!strcmp(how, "poll")) r = poll(0, 0, 2000);
+       else if (!strcmp(how, "ppoll")) r = ppoll(0, 0, &two, 0);
+       else if (!strcmp(how, "epoll")) { struct epoll_event e; r = epoll_wait(epoll_create1(0), &e, 1, 2000); }
+       else if (!strcmp(how, "futex")) r = syscall(SYS_futex, &word, FUTEX_WAIT, 0, &two, 0, 0);
+       else if (!strcmp(how, "spin")) { unsigned long n = 0; while (now() - start < 2000) n++; }
+       else if (!strcmp(how, "lowest")) { int bad = 0; while (now() - start < 2000) { int fd = open("/dev/null", O_RDONLY); bad += fd != 3; close(fd); } r = bad; }
+       else for (;;) pause();
+       printf("%ld %d %d\\n", now() - start, r, errno == ETIMEDOUT ? 0 : errno);
+       return 0;
+     }`,
+  );
+  await execa("gcc", ["-O1", "-static", "-o", waiter, `${waiter}.c`]);
+});
+
+async function socketFor(pid: number): Promise<string> {
+  for (let i = 0; i < 500; i++) {
+    const [socket] = await socketsOf(pid);
+    if (socket) return socket;
+    await sleep(10);
+  }
+  throw new Error(`machine ${pid} was not announced`);
+}
+
+for (const how of ["nanosleep", "masked", "poll", "ppoll", "epoll", "futex", "spin", "lowest"]) {
+  test.serial(`asking a payload in "${how}" neither ends nor prolongs its wait`, async (t) => {
+    const machine = await launch(waiter, [how]);
+    let output = "";
+    machine.stdout?.on("data", (chunk) => {
+      output += chunk;
+    });
+    const socket = await socketFor(machine.pid);
+    await sleep(1200);
+    for (let i = 0; i < 5; i++) t.is((await ask(socket, "status")).pid, machine.pid);
+    await machine.wait();
+    const [elapsed, result, error] = output.split(" ").map(Number);
+    t.is(error, 0);
+    t.true(how === "futex" ? result === -1 : result === 0, output);
+    // Restarted in full it would take 3200 and more.
+    t.true((elapsed ?? 0) >= 1999 && (elapsed ?? 0) < 3100, output);
+  });
+}
+
+test.serial("hostile clients cost nothing but their connection", async (t) => {
+  await using machine = await launch(waiter);
+  const socket = await socketFor(machine.pid);
+  const attack = async (data: string | Buffer) => {
+    const client = connect(socket);
+    client.on("error", () => {});
+    client.write(data);
+    await sleep(20);
+    return client;
+  };
+  const clients = [];
+  for (const data of [
+    "\n\n\n",
+    "status",
+    "x".repeat(100_000),
+    "\0\0\0\n",
+    "stop 0\n",
+    "stop -9\n",
+    "stop 999999999999\n",
+  ])
+    clients.push(await attack(data));
+  clients.push(
+    await attack(Buffer.from([0xff, 0xfe, 0x0a])),
+    await attack("log (((\n"),
+    await attack("trace nonsense\n"),
+  );
+  // Endless requests, answers never read.
+  for (let i = 0; i < 4; i++) {
+    const client = await attack("status\n".repeat(20_000));
+    client.pause();
+    clients.push(client);
+  }
+  t.is((await ask(socket, "status")).pid, machine.pid);
+  for (const client of clients) client.destroy();
+  // More clients than it serves at once: the last is served when the first have gone.
+  const idle = await Promise.all(Array.from({ length: 15 }, () => attack("")));
+  t.is((await ask(socket, "status")).pid, machine.pid);
+  for (const client of idle) client.destroy();
+  await t.throwsAsync(ask(socket, "stop 0"), { code: "ERR_KM_NO_ANSWER", message: /not a signal number/ });
+  t.true(machine.kill("SIGTERM"));
+  t.like(await machine.wait(), { signal: "SIGTERM" });
+});
+
+test.serial("counters count, a trace shows what happens, and stop stops", async (t) => {
+  const machine = await launch(waiter, ["lowest"]);
+  const socket = await socketFor(machine.pid);
+  await counters(socket);
+  const calls: string[] = [];
+  for await (const item of stream(socket, "trace open,openat,close")) {
+    if ("line" in item) calls.push(item.line);
+    if (calls.length === 10) break;
+  }
+  t.true(
+    calls.some((line) => /openat\(AT_FDCWD, "\/dev\/null", .*\) = 3/.test(line)),
+    calls.join("\n"),
+  );
+  t.true(((await counters(socket)).openat?.calls ?? 0) > 0);
+  await stop(socket, 15);
+  t.like(await machine.wait(), { signal: "SIGTERM" });
+  t.false(existsSync(socket), "the name is gone");
+});
+
+test.serial("machines are found however they were started; dead names are removed", async (t) => {
+  const km = process.env.KONTAIN_KM ?? join(process.env.KONTAIN_BUILD_DIR ?? "build", "bin/km");
+  const child: ChildProcess = spawn(km, [waiter, "pause"], { stdio: "ignore" });
+  const socket = await socketFor(child.pid as number);
+  const found = (await listMachines()).find((machine) => machine.status.pid === child.pid);
+  t.like(found, { socket, status: { program: waiter, argv: [waiter, "pause"] } });
+  t.true((found?.status.uptimeMs ?? -1) >= 0 && (found?.status.uptimeMs ?? 0) < 60_000);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  t.true(existsSync(socket), "a killed monitor cannot clean up");
+  await listMachines();
+  t.false(existsSync(socket));
+});
+
+test.serial("kontain ps, stats, trace, logs and kill", async (t) => {
+  const kontain = (...args: string[]) =>
+    execa(process.execPath, ["--import=tsx", MAIN, ...args], { reject: false, timeout: 60_000 });
+  await using machine = await launch(waiter, ["lowest"], { stdio: "ignore" });
+  await socketFor(machine.pid);
+  const asleep = await launch(waiter);
+  const pid = String(asleep.pid);
+  await socketFor(asleep.pid);
+  const ps = await kontain("ps");
+  t.regex(ps.stdout, new RegExp(`^${pid} +/dev/k\\S+ +1 .*${waiter}`, "m"));
+  const json = JSON.parse((await kontain("ps", "--json")).stdout) as { status: { pid: number } }[];
+  t.true(json.some((entry) => entry.status.pid === asleep.pid));
+  t.like(JSON.parse((await kontain("stats", pid, "--json", "-s", "0.1")).stdout), {
+    pid: asleep.pid,
+    calls: [],
+  });
+  t.is((await kontain("logs", pid)).exitCode, 1);
+  t.is((await kontain("kill", pid, "-s", "usr1")).exitCode, 0);
+  t.like(await asleep.wait(), { signal: "SIGUSR1" });
+  const gone = await kontain("kill", pid);
+  t.is(gone.exitCode, 2);
+  t.is(gone.stderr, `kontain: no machine has pid ${pid}; \`kontain ps\` lists them`);
+  t.is((await kontain("kill", "1", "-s", "nonsense")).exitCode, 2);
+});
+
+test.serial("kontain run gives the program's status and its arguments", async (t) => {
+  const result = await execa(
+    process.execPath,
+    ["--import=tsx", MAIN, "run", "-t", "1", waiter, "pause", "--timeout=9"],
+    {
+      reject: false,
+      timeout: 60_000,
+    },
+  );
+  t.is(result.exitCode, 137);
+  t.is(result.stderr, "kontain: stopped: more time than --timeout");
+});
+
+test.serial("a payload sees the descriptors it was given and no other", async (t) => {
+  const list = ["-c", "ls /proc/self/fd"];
+  const [native, machine] = await Promise.all([
+    execa("/bin/sh", list, { stdin: "pipe" }),
+    launch("/bin/sh", list),
+  ]);
+  let listed = "";
+  for await (const chunk of machine.stdout ?? []) listed += chunk;
+  t.is(listed.trim(), native.stdout);
+});
