@@ -36,7 +36,7 @@ bool directory(char* path, size_t size) {
     if (runtime == nullptr || runtime[0] != '/') return false;
     if (snprintf(path, size, "%s/kontain", runtime) >= static_cast<int>(size)) return false;
   }
-  return mkdir(path, 0755) == 0 || errno == EEXIST;
+  return true;
 }
 
 /// `<pid>-<inode of the pid namespace>.sock`: stays the same across exec, differs between containers that share the
@@ -51,13 +51,26 @@ bool choose_name() {
   return true;
 }
 
+bool try_bind(int fd) { return bind(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0; }
+
+/// The usual case takes one call: the directory is there, and no earlier process left this name.
+bool bind_name(int fd) {
+  if (try_bind(fd)) return true;
+  if (errno == EADDRINUSE) return unlink(name.sun_path) == 0 && try_bind(fd);
+  if (errno != ENOENT) return false;
+  char* slash = strrchr(name.sun_path, '/');
+  *slash = '\0';
+  const bool made = mkdir(name.sun_path, 0755) == 0 || errno == EEXIST;
+  *slash = '/';
+  return made && try_bind(fd);
+}
+
 int bind_listener() {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -errno;
   fchmod(fd, 0600);  // before bind: the name never exists with other rights (unix(7))
-  unlink(name.sun_path);
   constexpr int kBacklog = 16;
-  bool up = bind(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 && listen(fd, kBacklog) == 0;
+  bool up = bind_name(fd) && listen(fd, kBacklog) == 0;
   int moved = up ? make_private_fd(fd) : -errno;
   if (moved < 0) close(fd);
   return moved;
