@@ -122,6 +122,7 @@ class KkmVcpu final : public Vcpu {
 
  private:
   Exit classify();
+  int state_ioctl(unsigned long request, void* image);
 
   KkmMachine& machine_;
   VcpuSlot slot_;
@@ -201,11 +202,19 @@ void KkmVcpu::set_bases(const SegmentBases& bases) {
   slot_.run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 }
 
+/// Unlike KVM's these may wait: for the vCPU's thread, which the companion is still to make.
+int KkmVcpu::state_ioctl(unsigned long request, void* image) {
+  while (ioctl(slot_.fd, request, image) != 0) {
+    if (errno != EINTR) return -errno;
+  }
+  return 0;
+}
+
 int KkmVcpu::get_xstate(void* buffer) {
   // Without tiles an image is at most 4096 bytes, KVM_GET_XSAVE's size; the module leaves them out of this one.
   XsaveArea image;
   if (int rc = machine_.await_companion(); rc != 0) return rc;
-  if (ioctl(slot_.fd, kGetXsave, &image) != 0) return -errno;
+  if (int rc = state_ioctl(kGetXsave, &image); rc != 0) return rc;
   memcpy(buffer, &image, std::min(sizeof image, machine_.xstate_size()));
   return 0;
 }
@@ -214,7 +223,7 @@ int KkmVcpu::set_xstate(const void* buffer) {
   XsaveArea image{};
   if (int rc = machine_.await_companion(); rc != 0) return rc;
   memcpy(&image, buffer, std::min(sizeof image, machine_.xstate_size()));
-  return ioctl(slot_.fd, kSetXsave, &image) == 0 ? 0 : -errno;
+  return state_ioctl(kSetXsave, &image);
 }
 
 // --- machine ----------------------------------------------------------------------------------------------------------
@@ -417,6 +426,7 @@ class KkmDriver final : public Driver {
     if (options.kontain_vendor_id) return nullptr;
     *what = "KVM_CREATE_VM";
     int vm = ioctl(fd_, KVM_CREATE_VM, 0);
+    while (vm < 0 && errno == EINTR) vm = ioctl(fd_, KVM_CREATE_VM, 0);
     if (vm < 0) {
       *error = errno;
       return nullptr;

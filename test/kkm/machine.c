@@ -71,7 +71,9 @@ void machine_open(struct machine *m) {
   m->dev = open("/dev/kkm", O_RDWR | O_CLOEXEC);
   if (m->dev < 0)
     die("/dev/kkm");
-  m->vm = ioctl(m->dev, KVM_CREATE_VM, 0);
+  do {  /* a signal can interrupt the registration with the memory, as in KVM */
+    m->vm = ioctl(m->dev, KVM_CREATE_VM, 0);
+  } while (m->vm < 0 && errno == EINTR);
   if (m->vm < 0)
     die("KVM_CREATE_VM");
 }
