@@ -2,7 +2,7 @@
 // A booted guest that runs commands: openGuest() for many on one boot, runInGuest() for one.
 
 import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,11 +10,11 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { cachePath } from "./cache.js";
 import { decodeStatus, encodeFrame, encodeRun, type Frame, FrameReader, frame } from "./channel.js";
-import { GuestError } from "./errors.js";
+import { GuestError, messageOf } from "./errors.js";
 import { buildInitramfs, type GuestFile } from "./initramfs.js";
 import { type KernelFiles, kernelFiles } from "./kernel-files.js";
 import { defaultKernel, kernelById } from "./kernels.js";
-import { nestedSvmCpu, type Share, startQemu } from "./qemu.js";
+import { nestedSvmCpu, qemuPath, type Share, startQemu } from "./qemu.js";
 import { directKernel } from "./vmlinux.js";
 
 /** `initramfs`: busybox and nothing else. `root`: the host's own root, read-only under a tmpfs overlay. */
@@ -94,6 +94,12 @@ const guestEnvironment: Readonly<Record<string, string>> = {
   LAB_SHARE: "/run/kontain-lab/share",
 };
 
+/** Scratch directories of guests that live; removed even when the process ends early. */
+const workDirectories = new Set<string>();
+process.once("exit", () => {
+  for (const directory of workDirectories) rmSync(directory, { recursive: true, force: true });
+});
+
 function after(seconds: number): { promise: Promise<"late">; cancel: () => void } {
   let timer: NodeJS.Timeout | undefined;
   const promise = new Promise<"late">((resolve) => {
@@ -109,9 +115,11 @@ export class Guest {
   #closing = false;
   #reader = new FrameReader();
   #hello: (release: string) => void = () => {};
-  readonly booted: Promise<string>;
   #qemuErrors = "";
   #exited: Promise<void>;
+  #socket: Socket | undefined;
+  /** Resolves to the kernel's release when the agent has said hello. */
+  readonly booted: Promise<string>;
 
   constructor(
     readonly files: KernelFiles,
@@ -132,20 +140,22 @@ export class Guest {
         const how = signal ? `QEMU ended by ${signal}` : `QEMU ended with status ${code}`;
         // warnings are about CPU features that TCG lacks, at every start
         const said = this.#qemuErrors.split("\n").filter((line) => line && !line.includes(": warning: "));
-        if (!this.#closing)
-          this.#fail(said.length > 0 ? `${how}: ${said.join(" ")}` : `the guest went down (${how})`);
+        const told = said.length > 0 ? `${how}: ${said.join(" ")}` : `the guest went down (${how})`;
+        if (!this.#closing) this.#fail(told);
         resolve();
       });
     });
   }
 
-  #socket: Socket | undefined;
-
   connect(socket: Socket): void {
     this.#socket = socket;
     socket.on("error", () => {}); // QEMU's end is what tells
     socket.on("data", (chunk: Buffer) => {
-      for (const message of this.#reader.push(chunk)) this.#receive(message);
+      try {
+        for (const message of this.#reader.push(chunk)) this.#receive(message);
+      } catch (error) {
+        this.abandon(messageOf(error));
+      }
     });
   }
 
@@ -203,16 +213,15 @@ export class Guest {
   async #runNow(argv: readonly string[], options: RunOptions): Promise<RunResult> {
     if (this.#failure) throw this.#failure;
     if (argv.length === 0) throw new Error("a guest command needs at least one word");
+    const cwd = options.cwd ?? (this.style === "root" ? process.cwd() : "/");
+    const request = encodeRun(cwd, argv, { ...guestEnvironment, ...options.env });
     const started = performance.now();
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     const exit = new Promise<number>((resolve, reject) => {
       this.#current = { options, stdout, stderr, resolve, reject };
     });
-    const cwd = options.cwd ?? (this.style === "root" ? process.cwd() : "/");
-    this.#socket?.write(
-      encodeFrame(frame.hostRun, encodeRun(cwd, argv, { ...guestEnvironment, ...options.env })),
-    );
+    this.#socket?.write(encodeFrame(frame.hostRun, request));
     const stopStdin = this.#sendStdin(options.stdin);
     try {
       const { status, timedOut } = await this.#awaitExit(exit, argv, options.timeoutSeconds ?? 300);
@@ -333,14 +342,19 @@ export async function openGuest(options: GuestOptions = {}): Promise<Guest> {
   if (style === "root" && !files.kernel.has9p) {
     throw new Error(`kernel ${files.kernel.id} has no 9p: it boots initramfs guests only`);
   }
-  const work = await mkdtemp(join(tmpdir(), "kontain-lab-"));
+  // all that can be missing comes before there is anything to clean up
+  qemuPath();
+  const image = await buildInitramfs(files, style, options);
+  const kernel = options.bzImage ? files.vmlinuz : await directKernel(files);
   await mkdir(cachePath("consoles"), { recursive: true });
+
+  const work = await mkdtemp(join(tmpdir(), "kontain-lab-"));
+  workDirectories.add(work);
   const consolePath = cachePath("consoles", `${files.kernel.id}-${process.pid}-${work.slice(-6)}.log`);
   const share = options.share ?? join(work, "share");
   await mkdir(share, { recursive: true });
   const initramfs = join(work, "initramfs.cpio");
-  await writeFile(initramfs, await buildInitramfs(files, style, options));
-
+  await writeFile(initramfs, image);
   const socketPath = join(work, "port");
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
@@ -350,10 +364,11 @@ export async function openGuest(options: GuestOptions = {}): Promise<Guest> {
   const cleanUp = async (failed: boolean) => {
     server.close();
     await rm(work, { recursive: true, force: true });
+    workDirectories.delete(work);
     if (!failed && !options.keep) await rm(consolePath, { force: true });
   };
   const qemu = startQemu({
-    kernel: options.bzImage ? files.vmlinuz : await directKernel(files),
+    kernel,
     initramfs,
     cpus: options.cpus ?? 1,
     memoryMiB: options.memoryMiB ?? (style === "root" ? 3072 : 1024),

@@ -110,6 +110,11 @@ async function setUpHost(): Promise<void> {
   if (setup.exitCode !== 0) throw new Error("the lab lacks packages on this host: see above");
 }
 
+// leaving through exit() lets go of scratch directories; QEMU goes down with this process
+for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+  process.once(signal, () => process.exit(128 + number));
+}
+
 lab.hook("preAction", async () => {
   if (!lab.opts().list) await setUpHost();
 });

@@ -35,8 +35,6 @@ export async function runCommand(command: readonly string[], options: RunCommand
     keep: options.keep,
     ...(options.share ? { share: options.share } : {}),
   });
-  const interrupt = () => guest.abandon("interrupted");
-  process.once("SIGINT", interrupt);
   try {
     const result = await guest.run(command, {
       env,
@@ -51,7 +49,6 @@ export async function runCommand(command: readonly string[], options: RunCommand
     process.stderr.write(`lab: killed after ${options.timeout} s (--timeout)\n`);
     return 124;
   } finally {
-    process.off("SIGINT", interrupt);
     await guest.close();
     if (options.keep) process.stderr.write(`lab: console kept in ${guest.consolePath}\n`);
   }
