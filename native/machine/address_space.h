@@ -169,7 +169,7 @@ class AddressSpace {
   int64_t protect_piece(uint64_t lo, uint64_t hi, int prot);
   int64_t map_at(const Request& request);
   void advise_huge(uint64_t addr);
-  void prefault(uint64_t lo, uint64_t hi, bool fresh_file);
+  void prefault(uint64_t lo, uint64_t hi, bool program);
   int64_t brk_grow(uint64_t from, uint64_t to, uint64_t wanted);
   int64_t resize_in_place(uint64_t addr, uint64_t old_len, uint64_t new_len);
   int64_t move(uint64_t addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t to);
@@ -187,8 +187,9 @@ class AddressSpace {
   uint64_t prefaulted_ = 0;             ///< bytes the host was asked for ahead of use (estimate)
   /// No gap of at least 2^k bytes ends above gap_ceiling_[k]: makes top-down first fit cheap without a gap tree.
   std::array<uint64_t, 64> gap_ceiling_{};
-  uint64_t last_filled_ = 0, suspect_ = 0;
-  unsigned suspect_count_ = 0;
+  uint64_t last_filled_ = 0;            ///< page most recently repaired by page_fault()
+  unsigned memory_faults_ = 0;          ///< in quick succession
+  int64_t last_memory_fault_ = 0;       ///< ns, CLOCK_MONOTONIC
 };
 
 }  // namespace km

@@ -2,6 +2,7 @@
 // Page faults of the payload, pages the host cannot provide, and moving to a fresh machine after fork.
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 
 #include "native/machine/address_space.h"
 #include "native/machine/address_space_host.h"
@@ -15,8 +16,16 @@ namespace {
 
 // Page-fault error code (SDM vol. 3, 4.7).
 constexpr uint32_t kFaultWrite = 1u << 1, kFaultFetch = 1u << 4;
-// So many memory faults on one page that every probe called fine: the driver cannot map it.
-constexpr unsigned kMostRepeats = 64;
+// So many memory faults in quick succession, and never a page that the host could not provide: the device cannot map
+// what the host has.
+constexpr unsigned kMostRepeats = 128;
+constexpr int64_t kQuick = 1000000000;  // ns
+
+int64_t now() {
+  struct timespec time = {};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec;
+}
 
 }  // namespace
 
@@ -31,7 +40,7 @@ FaultVerdict AddressSpace::page_fault(uint64_t addr, uint32_t error_code) {
   if (!(vma.rights() & (writes ? kWrite : kRead))) return {SIGSEGV, SEGV_ACCERR, addr};
   if (vma.marks & kGuard) return {SIGSEGV, SEGV_MAPERR, addr};  // so says Linux: VM_FAULT_SIGSEGV carries no code
   if ((writes ? host::probe_write(addr) : host::probe_read(addr)) < 0) {
-    suspect_count_ = 0;
+    memory_faults_ = 0;
     return {SIGBUS, BUS_ADRERR, addr};
   }
   if (fetches && !(vma.access() & kExec)) return {SIGSEGV, SEGV_ACCERR, addr};
@@ -49,7 +58,7 @@ FaultVerdict AddressSpace::page_fault(uint64_t addr, uint32_t error_code) {
 void AddressSpace::zap_host(uint64_t lo, uint64_t hi, const Vma& vma) {
   const int prot = host::prot_of(vma.prot);
   const int other = prot ^ PROT_EXEC;
-  // Execute-only is mapped readable, so `other` is never PROT_EXEC alone. A noexec file system refuses the flip.
+  // What is mapped is readable, so `other` is never PROT_EXEC alone. A noexec file system refuses the flip.
   if (host::mprotect(lo, hi - lo, other) < 0) host::mprotect(lo, hi - lo, PROT_NONE);
   host::mprotect(lo, hi - lo, prot);
 }
@@ -57,15 +66,15 @@ void AddressSpace::zap_host(uint64_t lo, uint64_t hi, const Vma& vma) {
 FaultVerdict AddressSpace::memory_fault(uint64_t page) {
   std::lock_guard<std::mutex> guard(lock_);
   page = align_down(page, kPage);
-  const uint64_t suspect = page ? page : last_filled_;
-  suspect_count_ = suspect == suspect_ ? suspect_count_ + 1 : 0;
-  suspect_ = suspect;
-  if (suspect_count_ > kMostRepeats) {
-    suspect_count_ = 0;
-    return {SIGBUS, BUS_ADRERR, suspect};
+  const int64_t time = now();
+  memory_faults_ = time - last_memory_fault_ < kQuick ? memory_faults_ + 1 : 1;
+  last_memory_fault_ = time;
+  if (memory_faults_ > kMostRepeats) {
+    memory_faults_ = 0;
+    return {SIGBUS, BUS_ADRERR, page ? page : last_filled_};
   }
   // Without a hint: file mappings first; if that does not turn the access into a #PF, everything.
-  const bool all = suspect_count_ > kMostRepeats / 2;
+  const bool all = memory_faults_ > kMostRepeats / 2;
   bool hidden = false;
   for (const auto& [start, vma] : tree_) {
     if (vma.access() == kHidden) continue;
@@ -77,7 +86,7 @@ FaultVerdict AddressSpace::memory_fault(uint64_t page) {
     } else if (!all && !vma.backed()) {
       continue;
     }
-    if (machine_->protect(lo, hi - lo, kHidden) < 0) return {SIGBUS, BUS_ADRERR, suspect};
+    if (machine_->protect(lo, hi - lo, kHidden) < 0) return {SIGBUS, BUS_ADRERR, page ? page : start};
     zap_host(lo, hi, vma);
     hidden = true;
   }

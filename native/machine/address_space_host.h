@@ -71,11 +71,11 @@ inline int64_t mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, int fla
 /// True when the host maps every page of the range. MS_ASYNC has been a pure walk over the VMAs since Linux 2.6.19.
 inline bool mapped(uint64_t addr, uint64_t len) { return call(SYS_msync, addr, len, MS_ASYNC) == 0; }
 
-/// Rights of the host mapping. PROT_EXEC alone would get a protection key on some CPUs, which neither the guest's
-/// data reads nor the driver's page look-up could pass.
+/// Rights of the host mapping. On x86 whatever is mapped for writing or execution is readable, but the kernel refuses
+/// the device pages of a mapping without PROT_READ, and gives PROT_EXEC alone a protection key on some CPUs.
 inline int prot_of(uint32_t prot) {
   prot &= PROT_READ | PROT_WRITE | PROT_EXEC;
-  return int(prot == PROT_EXEC ? PROT_READ | PROT_EXEC : prot);
+  return int(prot == 0 ? prot : prot | PROT_READ);
 }
 
 /// Asks the kernel to bring the page in for reading; 0 or -errno (-EFAULT: it cannot). No signal is raised, no data

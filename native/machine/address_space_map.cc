@@ -71,13 +71,16 @@ void AddressSpace::advise_huge(uint64_t addr) {
 // Has the host provide pages the payload will soon write. Under shadow paging a first touch costs 24 us a page when the
 // host has none yet, and 4 us when it has (the device maps present neighbours along with the faulting page). Bounded,
 // so that memory which is only reserved stays free; whole 2 MiB blocks come as huge pages anyway.
-void AddressSpace::prefault(uint64_t lo, uint64_t hi, bool fresh_file) {
+//
+// A private page copied early no longer follows the file. So of files only program segments are prefaulted, which
+// loaders mark with MAP_DENYWRITE (`program`).
+void AddressSpace::prefault(uint64_t lo, uint64_t hi, bool program) {
   auto it = find(lo);
   if (it == tree_.end() || !knows_populate()) return;
   const Vma& vma = it->second;
   hi = std::min(hi, vma.end);
   if (vma.shared || !(vma.prot & PROT_WRITE) || (vma.marks & (kLazy | kGuard))) return;
-  if (vma.kind == VmaKind::kFile && !fresh_file) return;  // mprotect of a file mapping: few pages will be copied
+  if (vma.kind == VmaKind::kFile && !program) return;
   if (align_up(lo, kHuge) + kHuge <= hi && !(vma.marks & kNoHuge)) return;
   uint64_t most = vma.kind == VmaKind::kFile ? kPrefaultFile : kPrefaultMost;
   if (vma.marks & kNoHuge) {  // a stack: it is used from its top
@@ -121,7 +124,7 @@ int64_t AddressSpace::map_at(const Request& q) {
   if (populate_later)
     host::madvise(q.start, len, MADV_POPULATE_WRITE);
   else if (!(q.flags & MAP_NORESERVE) || q.vma.kind == VmaKind::kStack)
-    prefault(q.start, q.end, true);
+    prefault(q.start, q.end, q.flags & MAP_DENYWRITE);
   const int r = show(q.start, q.end);
   if (r < 0 && fresh) {
     unmap(q.start, q.end);

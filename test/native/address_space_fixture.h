@@ -179,7 +179,7 @@ inline std::string compare_views(km::AddressSpace& space, const RecordingMachine
     MapsLine line;
     line.start = start;
     line.end = vma.end;
-    line.prot = vma.prot == PROT_EXEC ? PROT_READ | PROT_EXEC : vma.prot;
+    line.prot = vma.prot == 0 ? 0 : vma.prot | PROT_READ;
     line.shared = vma.shared;
     tree.push_back(line);
     for (uint64_t at = start; at < vma.end;) {  // guest against tree

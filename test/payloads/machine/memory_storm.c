@@ -3,9 +3,9 @@
 // and by a second one that has the old translations cached. Every result, value and signal goes into the output.
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -145,14 +145,15 @@ static void touch(struct touch* t) {
 }
 
 static struct touch order;
-static atomic_int turn;  // 0: main, 1: the other thread, 2: over
+static sem_t asked, answered;
+static int over;
 
 static void* other_thread(void* unused) {
   for (;;) {
-    while (atomic_load(&turn) == 0) sched_yield();
-    if (atomic_load(&turn) == 2) return unused;
+    sem_wait(&asked);
+    if (over) return unused;
     touch(&order);
-    atomic_store(&turn, 0);
+    sem_post(&answered);
   }
 }
 
@@ -161,8 +162,8 @@ static void access_page(void) {
   order.how = (int)below(3);
   order.value = order.offset % PAGE ? (int)below(256) : 0xc3;
   if (chance(50)) {
-    atomic_store(&turn, 1);
-    while (atomic_load(&turn) != 0) sched_yield();
+    sem_post(&asked);
+    sem_wait(&answered);
   } else {
     touch(&order);
   }
@@ -187,6 +188,8 @@ static void storm(uint64_t first, int steps) {
   files[0] = new_file();
   files[1] = new_file();
   note("storm %lu\n", first);
+  must(mmap((void*)BASE, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void*)BASE,
+       "mmap");
   for (int i = 0; i < steps; i++) {
     if (chance(65))
       access_page();
@@ -204,12 +207,15 @@ int main(int argc, char** argv) {
   struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};
   sigaction(SIGSEGV, &action, NULL);
   sigaction(SIGBUS, &action, NULL);
+  sem_init(&asked, 0, 0);
+  sem_init(&answered, 0, 0);
   pthread_t thread;
   must(pthread_create(&thread, NULL, other_thread, NULL) == 0, "pthread_create");
   uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
   uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 3;
   for (uint64_t i = first; i < first + count; i++) storm(i, 1000);
-  atomic_store(&turn, 2);
+  over = 1;
+  sem_post(&asked);
   pthread_join(thread, NULL);
   fwrite(text, 1, used, stdout);
   return finish();
