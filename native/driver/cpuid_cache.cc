@@ -17,7 +17,8 @@ namespace {
 /// What the table depends on: the running kernel and the device node, which is made anew when its module is reloaded.
 struct Key {
   uint64_t magic, device, inode, changed_seconds, changed_nanoseconds;
-  char kernel[sizeof(utsname::release) + sizeof(utsname::version)];
+  // Rounded up, so that the structure has no padding: it is stored and compared as bytes.
+  char kernel[(sizeof(utsname::release) + sizeof(utsname::version) + 7) & ~size_t{7}];
 };
 constexpr uint64_t kMagic = 0x31646975'70636d6bull;  // "kmcpuid1"
 constexpr off_t kMaxFile = 64 * 1024;
