@@ -47,17 +47,16 @@ void make_absolute(Strings& carried) {
 }
 
 bool redirect_output(const std::string& file, std::string* text) {
-  // Not close-on-exec: when stdout is closed, this may be stdout already.
+  int error = -log_keep_stderr();  // the monitor goes on talking to the user
+  // Not close-on-exec: where stdout or stderr was closed, this may become it.
   int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY, 0644);
   if (fd < 0) {
     *text =
         "cannot open '" + file + "' for the payload's output: " + strerror(errno) + "; name another --log-to";
     return false;
   }
-  int kept = log_keep_stderr();  // the monitor goes on talking to the user
-  int error = -kept;
-  if (kept == 0 && (dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)) error = errno;
-  if (fd > STDERR_FILENO) close(fd);
+  if (error == 0 && (dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)) error = errno;
+  if (fd != STDOUT_FILENO && fd != STDERR_FILENO) close(fd);
   if (error == 0) return true;
   *text = std::string("cannot redirect the payload's output for --log-to: ") + strerror(error);
   return false;
