@@ -25,8 +25,9 @@ for program in $programs; do
 done
 cd /sys/class/misc/kkm/counters && grep . ./* && cd /
 dmesg >/tmp/after
-# A guest must not be able to write the kernel log, however it faults.
-if grep -E 'kkm-|traps:|segfault' /tmp/after | grep -vF -f /tmp/before; then
+# A guest must not be able to write the kernel log, however it faults. One rate-limited line is beyond the module: a
+# call into the vsyscall page where the kernel has none is noted by the page-fault handler itself (docs/kkm.md).
+if grep -E 'kkm-|traps:|segfault' /tmp/after | grep -vF -f /tmp/before | grep -v 'vsyscall attempted'; then
   echo "the guests left these lines in the kernel log"
   failed=1
 fi
