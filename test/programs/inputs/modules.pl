@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# Regular expressions, hashes, files, pipes, fork, sockets, signals. Argument 1 scales the work.
+use strict;
+use warnings;
+use Digest::SHA qw(sha256_hex);
+use File::Temp qw(tempdir);
+use POSIX qw(:sys_wait_h floor);
+use Socket;
+use Time::HiRes qw(usleep ualarm);
+$| = 1;
+
+my $scale = shift // 10;
+my %count;
+$count{ $_ % 7 }++ for 1 .. 1000 * $scale;
+print join(",", map { "$_=$count{$_}" } sort keys %count), "\n";
+my $text = "the quick brown fox " x (100 * $scale);
+my $matches = () = $text =~ /\b(\w)(\w+)\s(?=\w)/g;
+print "matches $matches ", sha256_hex($text), "\n";
+my $dir = tempdir(CLEANUP => 1);
+open(my $file, '>', "$dir/f") or die "open: $!";
+print $file "line $_\n" for 1 .. 100;
+close $file;
+open($file, '<', "$dir/f") or die "open: $!";
+my @lines = <$file>;
+close $file;
+print scalar(@lines), " lines, last $lines[-1]";
+open(my $pipe, '-|', 'sort', '-rn', "$dir/f") or die "pipe: $!";
+my $first = <$pipe>;
+close $pipe;
+print "sorted: $first";
+print "shell: ", `echo from a shell; exit 4`, "status ", $? >> 8, "\n";
+my @children = map { my $n = $_; my $pid = fork() // die "fork: $!"; $pid or POSIX::_exit($n) } 1 .. 5;
+my $sum = 0;
+for (@children) { waitpid($_, 0); $sum += $? >> 8 }
+print "children $sum\n";
+socketpair(my $left, my $right, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+syswrite($left, "over a socket\n");
+sysread($right, my $answer, 100);
+print $answer;
+my $alarms = 0;
+$SIG{ALRM} = sub { $alarms++ };
+ualarm(10_000);
+usleep(5000) until $alarms;
+print "alarms $alarms\n";
+eval { local $SIG{ALRM} = sub { die "timeout\n" }; alarm 1; select(undef, undef, undef, 30); alarm 0 };
+print "eval: $@";
+eval { my $zero = 0; my $never = 1 / $zero };
+print "eval: ", $@ =~ /division by zero/ ? "division by zero" : $@, "\n";
+printf "%s %.10f %d\n", $^O, sqrt(2) ** 3, floor(-1.5);
+exit 7;
