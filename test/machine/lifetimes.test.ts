@@ -170,7 +170,7 @@ onEachDriver("a worker that is terminated takes its running machine along", asyn
     await worker.terminate();
     t.true(threads() < during, "its threads are gone");
   }
-  t.is(machineDescriptors(), before);
+  t.true(machineDescriptors() <= before, "earlier tests' garbage may have gone meanwhile");
 });
 
 onEachDriver("process.exit() with running vCPUs exits, with its status", async (t, { driver }) => {
