@@ -108,6 +108,8 @@ export async function runInBuildRoot(
     all: true,
     stdin: "ignore",
   });
-  if (result.exitCode === undefined) throw new Unavailable(`cannot enter the build root: ${result.message}`);
+  if (result.signal) throw new Error(`${command[0]} in the build root was ended by ${result.signal}`);
+  if (result.exitCode === undefined)
+    throw new Unavailable(`cannot enter the build root: ${result.shortMessage}`);
   return { exitCode: result.exitCode, output: result.all };
 }

@@ -6,8 +6,9 @@ import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promi
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { closure, unpack } from "./apt.js";
+import { type Package, show, unpack } from "./apt.js";
 import { type Bind, buildRoot, runInBuildRoot } from "./build-root.js";
+import { buildOnce, cachePath } from "./cache.js";
 import { Unavailable } from "./errors.js";
 import type { KernelFiles, Manifest } from "./kernel-files.js";
 import type { BuiltKernel } from "./kernels.js";
@@ -33,25 +34,32 @@ function toolRoot(kernel: BuiltKernel): Promise<string> {
   return buildRoot(kernel.release, kernel.compiler, buildTools);
 }
 
-function treeBinds(directory: string): Bind[] {
+/** Where the trees are. They outlive an interrupted build, which then goes on where it was. */
+interface Trees {
+  readonly source: string;
+  readonly build: string;
+}
+
+function trees(kernel: BuiltKernel, version: string): Trees {
+  const name = `${kernel.source}-${version}`;
+  return { source: cachePath("sources", name), build: cachePath("kernel-builds", `${kernel.id}-${version}`) };
+}
+
+function treeBinds({ source, build }: Trees): Bind[] {
   return [
-    { from: join(directory, "source"), to: sourceInRoot },
-    { from: join(directory, "build"), to: buildInRoot },
+    { from: source, to: sourceInRoot },
+    { from: build, to: buildInRoot },
   ];
 }
 
-async function unpackSource(kernel: BuiltKernel, directory: string): Promise<string> {
-  const [source] = await closure(kernel.release, [kernel.source], () => false);
-  if (!source) throw new Unavailable(`${kernel.release} has no package ${kernel.source}`);
+async function unpackSource(kernel: BuiltKernel, package_: Package, directory: string): Promise<void> {
   const packed = `${directory}/packed`;
-  await unpack(kernel.release, [source], packed);
+  await unpack(kernel.release, [package_], packed);
   const archive = (await readdir(join(packed, "usr/src"))).find((name) => name.endsWith(".tar.xz"));
   if (!archive) throw new Unavailable(`${kernel.source} holds no archive of the sources`);
-  await mkdir(join(directory, "source"));
   const from = join(packed, "usr/src", archive);
-  await execa("tar", ["-xf", from, "-C", join(directory, "source"), "--strip-components=1"]);
+  await execa("tar", ["-xf", from, "-C", directory, "--strip-components=1"]);
   await rm(packed, { recursive: true });
-  return source.version;
 }
 
 /** The lines of a fragment that the finished configuration does not have. */
@@ -65,15 +73,16 @@ export function unmetOptions(fragment: string, config: string): string[] {
 }
 
 /**
- * Builds the kernel into `directory`: source/, build/ (where modules are compiled against), boot/vmlinuz and modules/.
+ * Builds the kernel into `directory`: vmlinuz and modules/.
  * @throws Error when the configuration cannot be had as written, or make fails
  */
 export async function buildKernel(kernel: BuiltKernel, directory: string): Promise<Manifest> {
   const root = await toolRoot(kernel);
-  const version = await unpackSource(kernel, directory);
-  const build = join(directory, "build");
-  await mkdir(build);
-  await mkdir(join(directory, "boot"));
+  const package_ = await show(kernel.release, kernel.source);
+  const { version } = package_;
+  const { source, build } = trees(kernel, version);
+  await buildOnce(source, (partial) => unpackSource(kernel, package_, partial));
+  await mkdir(build, { recursive: true });
   await mkdir(join(directory, "modules/kernel"), { recursive: true });
   const fragment = await readFile(join(projectRoot, kernel.config), "utf8");
   await writeFile(join(build, "lab.config"), fragment);
@@ -87,7 +96,7 @@ export async function buildKernel(kernel: BuiltKernel, directory: string): Promi
       `CC=${kernel.compiler}`,
       ...args,
     ];
-    const result = await runInBuildRoot(root, treeBinds(directory), command);
+    const result = await runInBuildRoot(root, treeBinds({ source, build }), command);
     if (result.exitCode === 0) return;
     throw new Error(`make ${args.join(" ")}: ${result.output.split("\n").slice(-15).join("\n")}`);
   };
@@ -95,7 +104,7 @@ export async function buildKernel(kernel: BuiltKernel, directory: string): Promi
   const unmet = unmetOptions(fragment, await readFile(join(build, ".config"), "utf8"));
   if (unmet.length > 0) throw new Error(`${kernel.config}: the kernel does not take ${unmet.join(", ")}`);
   await make(`-j${availableParallelism()}`, "bzImage", "modules");
-  await copyFile(join(build, "arch/x86/boot/bzImage"), join(directory, "boot/vmlinuz"));
+  await copyFile(join(build, "arch/x86/boot/bzImage"), join(directory, "vmlinuz"));
   await copyFile(join(build, "modules.builtin"), join(directory, "modules/modules.builtin"));
   const uname = (await readFile(join(build, "include/config/kernel.release"), "utf8")).trim();
   return { version, uname, compiler: kernel.compiler };
@@ -106,12 +115,12 @@ export function builtFiles(kernel: BuiltKernel, directory: string, manifest: Man
   return {
     kernel,
     ...manifest,
-    vmlinuz: join(directory, "boot/vmlinuz"),
+    vmlinuz: join(directory, "vmlinuz"),
     modules: join(directory, "modules"),
     toolchain: async () => ({
       root: await toolRoot(kernel),
       directory: buildInRoot,
-      binds: treeBinds(directory),
+      binds: treeBinds(trees(kernel, manifest.version)),
     }),
   };
 }

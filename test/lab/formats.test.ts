@@ -189,6 +189,7 @@ test("kernel logs: splats are complaints, advice is not", (t) => {
     "[    0.1] Speculative Return Stack Overflow: WARNING: See https://kernel.org/doc/html/latest/admin-guide/hw-vuln/srso.html for mitigation options.",
     "[    0.1] [Firmware Bug]: TSC ADJUST differs within socket(s), fixing all errors",
     "[    0.1] Linux version 6.1.0 (debian-kernel@lists.debian.org)",
+    "[    0.0] Kernel command line: rcupdate.rcu_cpu_stall_timeout=60 oops=panic BUG: x",
     "[    0.1] Run /init as init process",
   ];
   t.deepEqual(kernelComplaints([...splats, ...fine].join("\n")), splats);

@@ -9,7 +9,7 @@ const complaints: readonly RegExp[] = [
   /Kernel panic/,
   /general protection fault/,
   /Call Trace:/,
-  /rcu.*(stall|self-detected)/i,
+  /rcu: INFO:|detected stalls?\b/,
   /(soft|hard) lockup/i,
   /INFO: task .* blocked for more than/,
   /possible (recursive|circular) locking|inconsistent lock state|suspicious RCU usage/,
@@ -21,6 +21,7 @@ const complaints: readonly RegExp[] = [
 
 /** Lines that match above but say nothing about what runs in the guest. */
 const harmless: readonly RegExp[] = [
+  /command line: /i, // whatever its words
   /WARNING: See https:\/\/.*hw-vuln/, // advice on CPU mitigations, said at every boot
 ];
 

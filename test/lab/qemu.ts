@@ -57,9 +57,15 @@ export function qemuPath(): string {
 // A comma inside a QEMU option value is written twice.
 const quote = (value: string) => value.replaceAll(",", ",,");
 
+const commonKernelArgs: readonly string[] = [
+  ...["console=ttyS0", "loglevel=6", "panic=-1", "oops=panic", "random.trust_cpu=on"],
+  // On a loaded host an emulated processor stands still for seconds; the kernel must not take that for broken hardware
+  // ("IO-APIC + timer doesn't work!") or for a lockup of its own.
+  ...["no_timer_check", "watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"],
+];
+
 /** q35, because the microvm machine hangs with Debian's kernels at interrupt set-up. */
 export function qemuArguments(machine: Machine): string[] {
-  const kernelArgs = ["console=ttyS0", "panic=-1", "oops=panic", "loglevel=6", "random.trust_cpu=on"];
   const shares = machine.shares.flatMap(({ tag, path, readonly }) => [
     "-fsdev",
     `local,id=${tag},path=${quote(path)},security_model=none,multidevs=remap,readonly=${readonly ? "on" : "off"}`,
@@ -71,7 +77,7 @@ export function qemuArguments(machine: Machine): string[] {
     ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.cpuModel],
     ...["-smp", String(machine.cpus), "-m", String(machine.memoryMiB)],
     ...["-kernel", machine.kernel, "-initrd", machine.initramfs],
-    ...["-append", [...kernelArgs, ...machine.kernelArgs].join(" ")],
+    ...["-append", [...commonKernelArgs, ...machine.kernelArgs].join(" ")],
     ...["-chardev", `file,id=console,path=${quote(machine.consolePath)}`, "-serial", "chardev:console"],
     ...["-device", "virtio-serial-pci", "-chardev", `socket,id=lab,path=${quote(machine.socket)}`],
     ...["-device", "virtserialport,chardev=lab,name=lab"],
