@@ -47,10 +47,10 @@ test("a frame larger than the protocol allows is refused", (t) => {
 });
 
 test("a run frame counts arguments and variables apart", (t) => {
-  const payload = encodeRun("/work", ["ls", "-l"], { A: "1" });
+  const payload = encodeRun("/src", ["ls", "-l"], { A: "1" });
   t.is(payload.readUInt16LE(0), 2);
   t.is(payload.readUInt16LE(2), 1);
-  t.is(payload.toString("latin1", 4), "/work\0ls\0-l\0A=1\0");
+  t.is(payload.toString("latin1", 4), "/src\0ls\0-l\0A=1\0");
   t.throws(() => encodeRun("/", ["a\0b"], {}), { message: /NUL/ });
 });
 
