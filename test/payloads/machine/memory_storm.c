@@ -67,13 +67,16 @@ static void map(void) {
   if (chance(75)) {
     flags |= MAP_ANONYMOUS;
   } else {
-    fd = files[below(2)];
+    uint64_t file = below(2);
+    fd = files[file];
     offset = (off_t)(below(30) * PAGE);
+    note("file %lu at %lx, ", file, (long)offset);
   }
   if (chance(10)) flags |= MAP_NORESERVE;
   if (chance(10)) flags |= MAP_POPULATE;
   flags |= chance(85) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
   void* at = mmap((void*)(BASE + page * PAGE), pages * PAGE, prot, flags, fd, offset);
+  note("prot %d flags %x ", prot, flags);
   note_result("mmap", page, pages, (long)at);
 }
 
@@ -87,12 +90,17 @@ static void protect(void) {
   note_result("mprotect", page, pages, mprotect((void*)(BASE + page * PAGE), pages * PAGE, some_prot()));
 }
 
+// Of a mapping made just now: whether old neighbours count as one mapping is the kernel's own affair.
 static void remap(void) {
   uint64_t page = some_page(), target = some_page(), pages = some_pages(page), wanted = some_pages(target);
-  int flags = chance(70) ? MREMAP_MAYMOVE : 0;
+  int flags = chance(70) ? MREMAP_MAYMOVE : 0, shared = chance(20);
   if (flags && chance(60)) flags |= MREMAP_FIXED;
   if (chance(40)) wanted = pages = wanted < pages ? wanted : pages;
-  char* at = mremap((void*)(BASE + page * PAGE), pages * PAGE, wanted * PAGE, flags, BASE + target * PAGE);
+  char* from = (char*)(BASE + page * PAGE);
+  must(mmap(from, pages * PAGE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE),
+            -1, 0) == from, "mmap");
+  for (uint64_t i = 0; i < pages; i += 1 + below(64)) from[i * PAGE + 8] = (char)below(256);
+  char* at = mremap(from, pages * PAGE, wanted * PAGE, flags, BASE + target * PAGE);
   note_result("mremap", page, wanted, (long)at);
   if (at == MAP_FAILED || ((uint64_t)at >= BASE && (uint64_t)at < BASE + PAGES * PAGE)) return;
   // Moved to a place of the system's choosing: bring it to one that is the same in every run.
@@ -105,12 +113,14 @@ static void advise(void) {
   static const int kinds[] = {MADV_DONTNEED, MADV_DONTNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_WILLNEED, MADV_REMOVE, MADV_COLD};
   uint64_t page = some_page(), pages = some_pages(page);
   int kind = kinds[below(sizeof kinds / sizeof kinds[0])];
+  note("kind %d ", kind);
   note_result("madvise", page, pages, madvise((void*)(BASE + page * PAGE), pages * PAGE, kind));
 }
 
 static void truncate_file(void) {
   off_t size = (off_t)(below(40) * PAGE + below(PAGE));
-  note_result("ftruncate", 0, 0, ftruncate(files[below(2)], size));
+  uint64_t file = below(2);
+  note("ftruncate file %lu to %lx: %d\n", file, (long)size, ftruncate(files[file], size));
 }
 
 static _Thread_local sigjmp_buf jump;
