@@ -65,10 +65,10 @@ int check(iocb* request, GuestIov* iov) {
   if ((request->aio_flags & IOCB_FLAG_RESFD) && is_private_fd(static_cast<int>(request->aio_resfd))) return -EBADF;
   switch (request->aio_lio_opcode) {
     case IOCB_CMD_PREAD: case IOCB_CMD_PWRITE:
-      return guest_range(request->aio_buf, request->aio_nbytes) ? 0 : -EFAULT;
+      request->aio_buf = safe_range(request->aio_buf, request->aio_nbytes);
+      return 0;
     case IOCB_CMD_PREADV: case IOCB_CMD_PWRITEV:
-      if (int error = iov->load(request->aio_buf, request->aio_nbytes); error != 0) return error;
-      request->aio_buf = word(iov->data());
+      request->aio_buf = iov->load(request->aio_buf, request->aio_nbytes);
       return 0;
     case IOCB_CMD_FSYNC: case IOCB_CMD_FDSYNC: case IOCB_CMD_NOOP: case 5 /* IOCB_CMD_POLL */:
       return 0;

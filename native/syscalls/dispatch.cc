@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a number and six registers to an answer.
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,16 +43,14 @@ int64_t refuse(uint64_t nr, const CallSpec& call) {
 }
 
 /// Cuts the length of a byte buffer at the window's end, where Linux would meet unmapped memory: a short count there
-/// is right, while refusing would break `read(fd, buffer, INT_MAX)` into a buffer near the top of the stack.
-bool cut_at_window(uint64_t addr, uint64_t* length) {
-  uint64_t end = process().memory->window().end;
-  if (addr == 0) return true;
-  if (addr >= end) return false;
-  if (*length > end - addr) *length = end - addr;
-  return true;
+/// is right, while EFAULT would break `read(fd, buffer, INT_MAX)` into a buffer near the top of the stack.
+void cut_at_window(uint64_t* addr, uint64_t* length) {
+  const uint64_t end = process().memory->window().end;
+  if (*addr >= end) *addr = safe_range(*addr, *length);
+  else if (*addr != 0 && *length > end - *addr) *length = end - *addr;
 }
 
-/// Descriptors the monitor owns are not there; addresses outside the window are never given to the kernel.
+/// Descriptors the monitor owns are not there (-EBADF); addresses outside the window are made unusable.
 int check_arguments(const CallSpec& call, uint64_t args[6]) {
   for (unsigned i = 0; i < call.count; i++) {
     const ArgSpec& spec = call.args[i];
@@ -62,14 +59,13 @@ int check_arguments(const CallSpec& call, uint64_t args[6]) {
         if (is_private_fd(static_cast<int>(args[i]))) return -EBADF;
         break;
       case Arg::kPath: case Arg::kStr:
-        if (!guest_pointer(args[i])) return -EFAULT;
+        args[i] = safe_pointer(args[i]);
         break;
       case Arg::kIn: case Arg::kOut: case Arg::kInOut:
-        if (spec.arg < 0 ? !guest_pointer(args[i]) : !guest_range(args[i], argument_length(call, i, args)))
-          return -EFAULT;
+        args[i] = spec.arg < 0 ? safe_pointer(args[i]) : safe_range(args[i], argument_length(call, i, args));
         break;
       case Arg::kInBuf: case Arg::kOutBuf:
-        if (!cut_at_window(args[i], &args[spec.arg])) return -EFAULT;
+        cut_at_window(&args[i], &args[spec.arg]);
         break;
       default:
         break;
@@ -80,8 +76,7 @@ int check_arguments(const CallSpec& call, uint64_t args[6]) {
 
 int64_t answer(GuestThread& thread, uint64_t nr, const CallSpec& call, uint64_t args[6]) {
   if (call.cls != Class::kForward && call.cls != Class::kHandle) return refuse(nr, call);
-  if (int error = check_arguments(call, args); error != 0)
-    return call.args[0].kind == Arg::kFd ? after_fd_check(args[0], error) : error;
+  if (int error = check_arguments(call, args); error != 0) return error;
   if (call.cls == Class::kForward) return forward_syscall(thread, static_cast<int64_t>(nr), args);
   return call.handler(thread, args);
 }
@@ -94,10 +89,6 @@ int64_t forward(GuestThread& thread, int64_t nr, uint64_t a0, uint64_t a1, uint6
                 uint64_t a5) {
   const uint64_t args[6] = {a0, a1, a2, a3, a4, a5};
   return forward_syscall(thread, nr, args);
-}
-
-int64_t after_fd_check(uint64_t fd, int64_t error) {
-  return host_syscall(SYS_fcntl, fd, F_GETFD) < 0 ? -EBADF : error;
 }
 
 void log_refused_once(const char* what, uint64_t number) {

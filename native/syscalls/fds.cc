@@ -35,22 +35,22 @@ int64_t sys_close_range(GuestThread&, const uint64_t args[6]) {
 
 namespace {
 
-// Commands and sizes: fcntl(2), linux/fcntl.h, asm-generic/fcntl.h.
+// fcntl(2), linux/fcntl.h, asm-generic/fcntl.h.
 struct FcntlCommand {
   int cmd;
-  unsigned pointer_size;  ///< 0: the argument is a number or ignored
+  bool pointer;  ///< the argument is the address of a small structure; else a number or ignored
 };
 
 constexpr int kGetOwnerUids = 17, kCreatedQuery = 1028, kDupfdQuery = 1027, kGetDelegation = 1039, kSetDelegation = 1040;
 
 constexpr FcntlCommand kFcntlCommands[] = {
-    {F_DUPFD, 0},        {F_DUPFD_CLOEXEC, 0}, {F_GETFD, 0},        {F_SETFD, 0},           {F_GETFL, 0},
-    {F_SETFL, 0},        {F_GETLK, 32},        {F_SETLK, 32},       {F_SETLKW, 32},         {F_SETOWN, 0},
-    {F_GETOWN, 0},       {F_SETSIG, 0},        {F_GETSIG, 0},       {F_SETOWN_EX, 8},       {F_GETOWN_EX, 8},
-    {kGetOwnerUids, 8},  {F_OFD_GETLK, 32},    {F_OFD_SETLK, 32},   {F_OFD_SETLKW, 32},     {F_SETLEASE, 0},
-    {F_GETLEASE, 0},     {F_NOTIFY, 0},        {F_SETPIPE_SZ, 0},   {F_GETPIPE_SZ, 0},      {F_ADD_SEALS, 0},
-    {F_GET_SEALS, 0},    {F_GET_RW_HINT, 8},   {F_SET_RW_HINT, 8},  {F_GET_FILE_RW_HINT, 8}, {F_SET_FILE_RW_HINT, 8},
-    {kCreatedQuery, 0},  {kGetDelegation, 8},  {kSetDelegation, 8},
+    {F_DUPFD, false},        {F_DUPFD_CLOEXEC, false}, {F_GETFD, false},        {F_SETFD, false},           {F_GETFL, false},
+    {F_SETFL, false},        {F_GETLK, true},        {F_SETLK, true},       {F_SETLKW, true},         {F_SETOWN, false},
+    {F_GETOWN, false},       {F_SETSIG, false},        {F_GETSIG, false},       {F_SETOWN_EX, true},       {F_GETOWN_EX, true},
+    {kGetOwnerUids, true},  {F_OFD_GETLK, true},    {F_OFD_SETLK, true},   {F_OFD_SETLKW, true},     {F_SETLEASE, false},
+    {F_GETLEASE, false},     {F_NOTIFY, false},        {F_SETPIPE_SZ, false},   {F_GETPIPE_SZ, false},      {F_ADD_SEALS, false},
+    {F_GET_SEALS, false},    {F_GET_RW_HINT, true},   {F_SET_RW_HINT, true},  {F_GET_FILE_RW_HINT, true}, {F_SET_FILE_RW_HINT, true},
+    {kCreatedQuery, false},  {kGetDelegation, true},  {kSetDelegation, true},
 };
 
 }  // namespace
@@ -61,8 +61,7 @@ int64_t sys_fcntl(GuestThread& thread, const uint64_t args[6]) {
   if (cmd == kDupfdQuery) return forward_syscall(thread, SYS_fcntl, args);
   for (const FcntlCommand& known : kFcntlCommands) {
     if (known.cmd != cmd) continue;
-    if (known.pointer_size != 0 && !guest_pointer(args[2])) return -EFAULT;
-    return forward_syscall(thread, SYS_fcntl, args);
+    return forward(thread, SYS_fcntl, args[0], args[1], known.pointer ? safe_pointer(args[2]) : args[2]);
   }
   log_refused_once("fcntl command", static_cast<uint32_t>(cmd));
   return -EINVAL;

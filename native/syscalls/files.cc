@@ -178,7 +178,7 @@ int64_t xattr_at(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
   if (args[5] < 16) return -EINVAL;
   if (args[5] > sizeof(in)) return -E2BIG;
   if (int error = copy_from_guest(&in, args[4], args[5]); error != 0) return error;
-  if (!guest_range(in.value, in.size)) return -EFAULT;
+  in.value = safe_range(in.value, in.size);
   return forward(thread, nr, args[0], args[1], args[2], args[3], word(&in), args[5]);
 }
 

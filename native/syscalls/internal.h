@@ -8,6 +8,7 @@
 
 #include "native/machine/guest_thread.h"
 #include "native/machine/process.h"
+#include "native/syscalls/spec.h"
 #include "native/syscalls/syscalls.h"
 
 struct iovec;
@@ -31,16 +32,21 @@ namespace km {
 /// before the address goes to the kernel: outside the window lies the monitor.
 inline bool guest_range(uint64_t addr, uint64_t len) { return addr == 0 || process().memory->in_window(addr, len); }
 
-/// The same for memory of at most kLongestFixed bytes, or read in order up to a terminator: the 2 MiB behind the
+/// The same for memory of at most kLongestFixed bytes, or used in order up to a terminator: the 2 MiB behind the
 /// window are never mapped, so the start alone decides.
 inline bool guest_pointer(uint64_t addr) { return addr < process().memory->window().end; }
+
+// A bad address is not answered here but made unusable: whether the kernel would have looked at it, and which error
+// comes first, stays the kernel's business (libc leaves rubbish in registers of unused arguments).
+inline uint64_t safe_range(uint64_t addr, uint64_t len) {
+  if (guest_range(addr, len)) return addr;
+  return len == 0 ? process().memory->window().start : kNowhere;  // nothing is looked at, wherever it is
+}
+inline uint64_t safe_pointer(uint64_t addr) { return guest_pointer(addr) ? addr : kNowhere; }
 
 /// Forwards with other arguments than the payload's.
 int64_t forward(GuestThread& thread, int64_t nr, uint64_t a0 = 0, uint64_t a1 = 0, uint64_t a2 = 0, uint64_t a3 = 0,
                 uint64_t a4 = 0, uint64_t a5 = 0);
-
-/// `error`, or -EBADF when the descriptor is not open: the kernel looks at the descriptor before it looks at memory.
-int64_t after_fd_check(uint64_t fd, int64_t error);
 
 /// Address of monitor memory as a system call argument.
 inline uint64_t word(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
@@ -74,17 +80,15 @@ class GuestArray {
   size_t count_ = 0;
 };
 
-/// An iovec array of the payload, copied and checked: at most UIO_MAXIOV entries, all inside the window.
+/// An iovec array of the payload, copied and checked: elements outside the window become unusable.
 class GuestIov {
  public:
-  /// Returns 0, -EINVAL (too many), -EFAULT or -ENOMEM.
-  int load(uint64_t addr, uint64_t count);
-  iovec* data();
-  size_t size() const { return size_; }
+  /// Address to give the kernel instead of `addr`: the copy, or kNowhere when there is nothing to copy. The count stays
+  /// the payload's; more than UIO_MAXIOV are refused by the kernel before it looks.
+  uint64_t load(uint64_t addr, uint64_t count);
 
  private:
   GuestArray<uint64_t, 16> words_;
-  size_t size_ = 0;
 };
 
 /// One log line per distinct (what, number): refused ioctls, prctl options, ... never floods.

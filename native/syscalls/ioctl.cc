@@ -18,12 +18,13 @@ namespace {
 /// SIOCGIFCONF: {int length, address}: the kernel writes the list at the address and the length back.
 int64_t interface_list(GuestThread& thread, const uint64_t args[6]) {
   ifconf conf;
-  if (int error = copy_from_guest(&conf, args[2], sizeof(conf)); error != 0) return error;
+  if (copy_from_guest(&conf, args[2], sizeof(conf)) != 0) return forward(thread, SYS_ioctl, args[0], args[1], kNowhere);
   const uint64_t length = conf.ifc_len < 0 ? 0 : static_cast<uint64_t>(conf.ifc_len);
-  if (!guest_range(word(conf.ifc_buf), length)) return -EFAULT;
+  conf.ifc_buf = reinterpret_cast<char*>(safe_range(word(conf.ifc_buf), length));
   int64_t result = forward(thread, SYS_ioctl, args[0], args[1], word(&conf));
   if (result < 0) return result;
-  int error = copy_to_guest(args[2], &conf, sizeof(conf));
+  // The length alone: the address may be the one put in its place.
+  int error = copy_to_guest(args[2] + offsetof(ifconf, ifc_len), &conf.ifc_len, sizeof(conf.ifc_len));
   return error != 0 ? error : result;
 }
 
@@ -37,7 +38,7 @@ int64_t change_route(GuestThread& thread, const uint64_t args[6]) {
   if (family != AF_INET) return -ENOTTY;
   rtentry route;
   char device[IFNAMSIZ] = {};
-  if (int error = copy_from_guest(&route, args[2], sizeof(route)); error != 0) return error;
+  if (copy_from_guest(&route, args[2], sizeof(route)) != 0) return forward(thread, SYS_ioctl, args[0], args[1], kNowhere);
   if (route.rt_dev != nullptr) {
     if (copy_string_from_guest(device, word(route.rt_dev), sizeof(device)) < 0) return -EFAULT;
     route.rt_dev = device;
@@ -47,7 +48,7 @@ int64_t change_route(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t clone_range(GuestThread& thread, const uint64_t args[6]) {
   file_clone_range range;
-  if (int error = copy_from_guest(&range, args[2], sizeof(range)); error != 0) return error;
+  if (copy_from_guest(&range, args[2], sizeof(range)) != 0) return forward(thread, SYS_ioctl, args[0], args[1], kNowhere);
   if (is_private_fd(static_cast<int>(range.src_fd))) return -EBADF;
   return forward(thread, SYS_ioctl, args[0], args[1], word(&range));
 }
@@ -65,8 +66,7 @@ int64_t sys_ioctl(GuestThread& thread, const uint64_t args[6]) {
     case IoctlArg::kNone: case IoctlArg::kNumber:
       break;
     case IoctlArg::kMemory:
-      if (!guest_pointer(args[2])) return -EFAULT;
-      break;
+      return forward(thread, SYS_ioctl, args[0], args[1], safe_pointer(args[2]));
     case IoctlArg::kFd:
       if (is_private_fd(static_cast<int>(args[2]))) return -EBADF;
       break;

@@ -33,12 +33,13 @@ constexpr Command kCommands[] = {
 int64_t sys_keyctl(GuestThread& thread, const uint64_t args[6]) {
   for (const Command& command : kCommands) {
     if (command.cmd != static_cast<int>(args[0])) continue;
-    for (unsigned i = 0; i < 4; i++) {
-      const uint64_t value = args[i + 1];
-      if (command.args[i] == 's' && !guest_pointer(value)) return -EFAULT;
-      if (command.args[i] == 'b' && !guest_range(value, args[i + 2])) return -EFAULT;
+    uint64_t safe[6] = {args[0], args[1], args[2], args[3], args[4], 0};
+    for (unsigned i = 1; i <= 4; i++) {
+      const char kind = command.args[i - 1];
+      if (kind == 's') safe[i] = safe_pointer(args[i]);
+      if (kind == 'b') safe[i] = safe_range(args[i], args[i + 1]);
     }
-    return forward_syscall(thread, SYS_keyctl, args);
+    return forward_syscall(thread, SYS_keyctl, safe);
   }
   log_refused_once("keyctl command", static_cast<uint32_t>(args[0]));
   return -EOPNOTSUPP;

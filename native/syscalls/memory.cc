@@ -83,8 +83,7 @@ int64_t sys_munlockall(GuestThread& thread, const uint64_t args[6]) {
 }
 
 int64_t sys_get_mempolicy(GuestThread& thread, const uint64_t args[6]) {
-  if (!guest_pointer(args[3])) return -EFAULT;
-  return forward_syscall(thread, SYS_get_mempolicy, args);
+  return forward(thread, SYS_get_mempolicy, args[0], args[1], args[2], safe_pointer(args[3]), args[4]);
 }
 
 int64_t sys_migrate_pages(GuestThread& thread, const uint64_t args[6]) {
@@ -98,8 +97,7 @@ int64_t sys_move_pages(GuestThread& thread, const uint64_t args[6]) {
   if (args[1] > kMost) return -E2BIG;
   GuestArray<uint64_t, 16> pages;
   if (int error = pages.load(args[2], args[1]); error != 0) return error;
-  for (uint64_t page : pages)
-    if (!guest_range(page, 1)) return -EFAULT;
+  for (uint64_t& page : pages) page = safe_range(page, 1);
   return forward(thread, SYS_move_pages, args[0], args[1], word(pages.data()), args[3], args[4], args[5]);
 }
 

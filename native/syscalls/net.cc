@@ -42,32 +42,35 @@ int check_control(const char* bytes, size_t size) {
   return 0;
 }
 
-/// Loads what is common to both directions.
-int load_header(Message* m, uint64_t addr) {
-  if (int error = copy_from_guest(&m->header, addr, sizeof(msghdr)); error != 0) return error;
-  if (m->header.msg_iovlen > IOV_MAX) return -EMSGSIZE;
-  int error = m->iov.load(word(m->header.msg_iov), m->header.msg_iovlen);
-  if (error != 0) return error;
-  m->header.msg_iov = m->iov.data();
-  if (m->header.msg_name != nullptr && !guest_pointer(word(m->header.msg_name))) return -EFAULT;  // at most 128 bytes
-  return 0;
+void* pointer(uint64_t address) { return reinterpret_cast<void*>(address); }  // for structures the kernel reads
+
+/// Loads what is common to both directions. False: the header itself cannot be read.
+bool load_header(Message* m, uint64_t addr) {
+  if (copy_from_guest(&m->header, addr, sizeof(msghdr)) != 0) return false;
+  m->header.msg_iov = static_cast<iovec*>(pointer(m->iov.load(word(m->header.msg_iov), m->header.msg_iovlen)));
+  m->header.msg_name = pointer(safe_pointer(word(m->header.msg_name)));  // at most 128 bytes
+  return true;
 }
 
+/// Loads what goes out. 0, or -EFAULT (no header), -ENOBUFS, -EBADF.
 int load_outgoing(Message* m, uint64_t addr) {
-  if (int error = load_header(m, addr); error != 0) return error;
+  if (!load_header(m, addr)) return -EFAULT;
   if (m->header.msg_controllen == 0) return 0;
   if (m->header.msg_controllen > kMostControl) return -ENOBUFS;
   m->control.resize(m->header.msg_controllen);
-  int error = copy_from_guest(m->control.data(), word(m->header.msg_control), m->control.size());
-  if (error != 0) return error;
+  if (copy_from_guest(m->control.data(), word(m->header.msg_control), m->control.size()) != 0) {
+    m->header.msg_control = pointer(kNowhere);
+    return 0;
+  }
   m->header.msg_control = m->control.data();
   return check_control(m->control.data(), m->control.size());
 }
 
 int load_incoming(Message* m, uint64_t addr) {
-  if (int error = load_header(m, addr); error != 0) return error;
+  if (!load_header(m, addr)) return -EFAULT;
   // The kernel only writes here: no copy needed.
-  return guest_range(word(m->header.msg_control), m->header.msg_controllen) ? 0 : -EFAULT;
+  m->header.msg_control = pointer(safe_range(word(m->header.msg_control), m->header.msg_controllen));
+  return 0;
 }
 
 /// Writes back what recvmsg(2) changes: lengths and flags.
@@ -87,11 +90,11 @@ struct Batch {
   std::vector<mmsghdr> headers;
 
   /// Loads up to `count`; fewer when a later one is bad, as the kernel stops there too. Returns 0 or the first's error.
-  int load(uint64_t addr, uint32_t count, Loader loader) {
+  int load(uint64_t addr, uint64_t count, Loader loader) {
     constexpr uint32_t kMost = 1024;  // UIO_MAXIOV: the kernel cuts vlen there
     if (count > kMost) count = kMost;
     messages.resize(count);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count; i++) {
       if (int error = loader(&messages[i], addr + i * sizeof(mmsghdr)); error != 0) {
         if (i == 0) return error;
         messages.resize(i);
@@ -108,13 +111,15 @@ struct Batch {
 
 int64_t sys_sendmsg(GuestThread& thread, const uint64_t args[6]) {
   Message m;
-  if (int error = load_outgoing(&m, args[1]); error != 0) return after_fd_check(args[0], error);
+  const int error = load_outgoing(&m, args[1]);
+  if (error == -EFAULT) return forward(thread, SYS_sendmsg, args[0], kNowhere, args[2]);
+  if (error != 0) return error;
   return forward(thread, SYS_sendmsg, args[0], word(&m.header), args[2]);
 }
 
 int64_t sys_recvmsg(GuestThread& thread, const uint64_t args[6]) {
   Message m;
-  if (int error = load_incoming(&m, args[1]); error != 0) return after_fd_check(args[0], error);
+  if (load_incoming(&m, args[1]) != 0) return forward(thread, SYS_recvmsg, args[0], kNowhere, args[2]);
   int64_t result = forward(thread, SYS_recvmsg, args[0], word(&m.header), args[2]);
   if (result < 0) return result;
   int error = store_incoming(m.header, args[1]);
@@ -123,8 +128,9 @@ int64_t sys_recvmsg(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_sendmmsg(GuestThread& thread, const uint64_t args[6]) {
   Batch batch;
-  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_outgoing); error != 0)
-    return after_fd_check(args[0], error);
+  const int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_outgoing);
+  if (error == -EFAULT) return forward(thread, SYS_sendmmsg, args[0], kNowhere, args[2], args[3]);
+  if (error != 0) return error;
   int64_t sent = forward(thread, SYS_sendmmsg, args[0], word(batch.headers.data()), batch.headers.size(), args[3]);
   for (int64_t i = 0; i < sent; i++) {
     const mmsghdr& header = batch.headers[static_cast<size_t>(i)];
@@ -136,8 +142,8 @@ int64_t sys_sendmmsg(GuestThread& thread, const uint64_t args[6]) {
 
 int64_t sys_recvmmsg(GuestThread& thread, const uint64_t args[6]) {
   Batch batch;
-  if (int error = batch.load(args[1], static_cast<uint32_t>(args[2]), load_incoming); error != 0)
-    return after_fd_check(args[0], error);
+  if (batch.load(args[1], static_cast<uint32_t>(args[2]), load_incoming) != 0)
+    return forward(thread, SYS_recvmmsg, args[0], kNowhere, args[2], args[3], args[4]);
   int64_t got = forward(thread, SYS_recvmmsg, args[0], word(batch.headers.data()), batch.headers.size(), args[3], args[4]);
   for (int64_t i = 0; i < got; i++) {
     const mmsghdr& header = batch.headers[static_cast<size_t>(i)];

@@ -85,8 +85,7 @@ int64_t set_vma(GuestThread& thread, const uint64_t args[6]) {
   constexpr uint64_t kAnonName = 0;
   if (args[1] != kAnonName) return -EINVAL;
   if (!process().memory->in_window(args[2], args[3])) return -ENOMEM;
-  if (!guest_pointer(args[4])) return -EFAULT;
-  return forward_syscall(thread, SYS_prctl, args);
+  return forward(thread, SYS_prctl, args[0], args[1], args[2], args[3], safe_pointer(args[4]));
 }
 
 }  // namespace
@@ -98,8 +97,8 @@ int64_t sys_prctl(GuestThread& thread, const uint64_t args[6]) {
   if (option == PR_SET_VMA) return set_vma(thread, args);
   for (const Option& known : kOptions) {
     if (known.option != option) continue;
-    if (known.arg2 == Argument::kPointer && !guest_pointer(args[1])) return -EFAULT;
-    return forward_syscall(thread, SYS_prctl, args);
+    const uint64_t arg2 = known.arg2 == Argument::kPointer ? safe_pointer(args[1]) : args[1];
+    return forward(thread, SYS_prctl, args[0], arg2, args[2], args[3], args[4]);
   }
   log_refused_once("prctl option", static_cast<uint32_t>(option));
   return -EINVAL;

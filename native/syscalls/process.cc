@@ -26,7 +26,7 @@ int64_t sys_uname(GuestThread&, const uint64_t args[6]) {
   char suffix[24];
   snprintf(suffix, sizeof(suffix), ".kontain.%s", strcmp(process().machine->kind(), "kkm") == 0 ? "KKM" : "KVM");
   size_t length = strnlen(name.release, sizeof(name.release));
-  if (length + strlen(suffix) < sizeof(name.release)) strcpy(name.release + length, suffix);
+  if (length + strlen(suffix) < sizeof(name.release)) memcpy(name.release + length, suffix, strlen(suffix) + 1);
   return copy_to_guest(args[0], &name, sizeof(name));
 }
 
@@ -44,9 +44,7 @@ int64_t sys_personality(GuestThread& thread, const uint64_t args[6]) {
 int64_t sys_sysfs(GuestThread& thread, const uint64_t args[6]) {
   // 1: name to index (string in), 2: index to name (string out), 3: how many. sysfs(2)
   const int option = static_cast<int>(args[0]);
-  if (option == 1 && !guest_pointer(args[1])) return -EFAULT;
-  if (option == 2 && !guest_pointer(args[2])) return -EFAULT;
-  return forward_syscall(thread, SYS_sysfs, args);
+  return forward(thread, SYS_sysfs, args[0], option == 1 ? safe_pointer(args[1]) : args[1], safe_pointer(args[2]));
 }
 
 int64_t sys_kcmp(GuestThread& thread, const uint64_t args[6]) {
@@ -55,8 +53,8 @@ int64_t sys_kcmp(GuestThread& thread, const uint64_t args[6]) {
   const bool files = type == KCMP_FILE || type == KCMP_EPOLL_TFD;
   if (files && is_private_fd(static_cast<int>(args[3]))) return -EBADF;
   if (type == KCMP_FILE && is_private_fd(static_cast<int>(args[4]))) return -EBADF;
-  if (type == KCMP_EPOLL_TFD && !guest_pointer(args[4])) return -EFAULT;
-  return forward_syscall(thread, SYS_kcmp, args);
+  return forward(thread, SYS_kcmp, args[0], args[1], args[2], args[3],
+                 type == KCMP_EPOLL_TFD ? safe_pointer(args[4]) : args[4]);
 }
 
 int64_t sys_restart_syscall(GuestThread&, const uint64_t[6]) { return -EINTR; }

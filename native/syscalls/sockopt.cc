@@ -49,7 +49,8 @@ int refuse(int level, int option) {
 int64_t set_filter(GuestThread& thread, const uint64_t args[6]) {
   sock_fprog program{};
   if (static_cast<uint32_t>(args[4]) != sizeof(program)) return -EINVAL;
-  if (int error = copy_from_guest(&program, args[3], sizeof(program)); error != 0) return error;
+  if (copy_from_guest(&program, args[3], sizeof(program)) != 0)
+    return forward(thread, SYS_setsockopt, args[0], args[1], args[2], kNowhere, sizeof(program));
   GuestArray<sock_filter, 64> code;
   if (program.len == 0 || program.len > BPF_MAXINSNS) return -EINVAL;
   if (int error = code.load(word(program.filter), program.len); error != 0) return error;
@@ -72,10 +73,11 @@ int64_t sys_getsockopt(GuestThread& thread, const uint64_t args[6]) {
   if (!allowed(level, option)) return refuse(level, option);
   // The length is a value-result argument in memory: the kernel gets a copy that cannot change under it.
   socklen_t length = 0;
-  if (int error = copy_from_guest(&length, args[4], sizeof(length)); error != 0) return error;
+  if (copy_from_guest(&length, args[4], sizeof(length)) != 0)
+    return forward(thread, SYS_getsockopt, args[0], args[1], args[2], kNowhere, kNowhere);
   const bool filter = level == SOL_SOCKET && option == SO_GET_FILTER;  // counts instructions, not bytes
-  if (!guest_range(args[3], filter ? uint64_t{length} * sizeof(sock_filter) : length)) return -EFAULT;
-  int64_t result = forward(thread, SYS_getsockopt, args[0], args[1], args[2], args[3], word(&length));
+  const uint64_t value = safe_range(args[3], filter ? uint64_t{length} * sizeof(sock_filter) : length);
+  int64_t result = forward(thread, SYS_getsockopt, args[0], args[1], args[2], value, word(&length));
   if (result < 0) return result;
   int error = copy_to_guest(args[4], &length, sizeof(length));
   return error != 0 ? error : result;

@@ -68,6 +68,9 @@ extern const std::array<CallSpec, kCallCount> kCalls;
 /// Constant lengths may reach at most this far past the window: nothing is mapped in the 2 MiB behind it.
 constexpr uint32_t kLongestFixed = 1u << 20;
 
+/// An address nothing is ever mapped at (not canonical, SDM vol. 1, 3.3.7.1): the kernel answers EFAULT if it looks.
+constexpr uint64_t kNowhere = 1ull << 63;
+
 struct NamedKind { std::string_view name; Arg kind; };
 struct NamedStruct { std::string_view name; Struct layout; uint32_t size; };
 struct NamedSet { std::string_view name; Names names; };
