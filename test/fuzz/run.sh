@@ -23,6 +23,7 @@ sources_of() {  # target
     elf_loader) echo native/base/*.cc native/loader/*.cc native/machine/address_space*.cc ;;
     shebang) echo native/loader/shebang.cc ;;
     options) echo native/base/*.cc native/km/options*.cc ;;
+    syscalls) echo native/base/*.cc native/syscalls/*.cc native/machine/address_space*.cc ;;
     *) find native \( -path native/binding -o -path native/km/main.cc \) -prune -o \( -name '*.cc' -o -name '*.S' \) -print ;;
   esac
 }
