@@ -42,7 +42,7 @@ int make_private_fd(int fd) {
   int moved = fcntl(fd, F_DUPFD_CLOEXEC, static_cast<int>(floor_fd));
   int error = errno;
   if (changed) setrlimit(RLIMIT_NOFILE, &limit);
-  if (moved < 0) return -error;
+  if (moved < 0) return error == EINVAL ? -EMFILE : -error;  // EINVAL: the number itself is beyond the limit
   int index = moved - floor_fd;
   if (index >= kSpan) {
     close(moved);

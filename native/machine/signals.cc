@@ -213,6 +213,7 @@ void deliver_fault(GuestThread& thread, const Fault& fault) {
     if (!thread.vfork_child) release_robust_locks(*thread.process);  // a vfork child's locks are its parent's
     prctl(PR_SET_DUMPABLE, 0);  // a core of the monitor would say nothing about the payload
     signal_table().action[fault.signo].handler = kDefault;
+    if (!thread.vfork_child) manage_withdraw();
     act_by_default(thread, fault.signo);
     exit_process(128 + fault.signo);  // pid 1 of a pid namespace survives default actions
   }

@@ -22,19 +22,28 @@
 namespace km {
 namespace {
 
-std::string device_advice(const char* path, int error) {
+std::string device_advice(const char* path, int error, std::string_view step) {
+  const std::string name = path;
+  // Only opening the node says something about the node; ENOTTY and the like come from what is no such device.
+  if (error == ENODEV && step == "KVM_GET_API_VERSION") {
+    return name + " is not a virtualization device; name /dev/kvm or /dev/kkm";
+  }
   switch (error) {
     case EACCES:
     case EPERM:
-      return std::string("no permission for ") + path + "; add yourself to the group that owns it (ls -l " + path + ")";
+      return "no permission for " + name + "; add yourself to the group that owns it (ls -l " + name + ")";
     case ENOENT:
     case ENODEV:
     case ENXIO:
-      return std::string(path) + " is not there; enable virtualization or install KKM";
+      return name + " is not there; enable virtualization or install KKM";
     case EBUSY:
-      return std::string(path) + " is busy: another hypervisor holds the CPU's virtualization; stop it";
+      return name + " is busy: another hypervisor holds the CPU's virtualization; stop it";
+    case EMFILE:
+      return "too few descriptors for the monitor; raise the limit (ulimit -n)";
+    case ENOMEM:
+      return "not enough memory for a machine on " + name + "; raise the limit on address space (ulimit -v) or free some";
     default:
-      return std::string(path) + ": " + strerror(error);
+      return name + ": " + strerror(error);
   }
 }
 
@@ -46,7 +55,7 @@ bool try_device(Process& p, const char* path, std::string* why) {
   if (p.driver != nullptr) p.machine = p.driver->create_machine(p.machine_options, &error, &what);
   if (p.machine != nullptr) return true;
   p.driver.reset();
-  *why = device_advice(path, error) + " (" + what + ": " + strerrorname_np(error) + ")";
+  *why = device_advice(path, error, what) + " (" + what + ": " + strerrorname_np(error) + ")";
   return false;
 }
 
