@@ -249,6 +249,22 @@ bool is_monitor_path(const char* path, size_t length) {
   return !own.empty() && own.size() == length && memcmp(own.data(), path, length) == 0;
 }
 
+namespace {
+
+/// Whether an own directory of procfs must not show this number: a descriptor of the monitor, or a thread that is not
+/// the payload's (KVM's, the management plane's).
+bool hides_entry(std::string_view directory, int number) {
+  if (directory != "task") return is_private_fd(number);
+  Process& p = process();
+  std::lock_guard<std::mutex> guard(p.threads_lock);
+  for (const GuestThread* thread : p.threads) {
+    if (thread->tid == number) return false;
+  }
+  return number != getpid();
+}
+
+}  // namespace
+
 int64_t filter_fd_entries(int fd, uint64_t entries, int64_t length, unsigned name_offset) {
   struct statfs fs;
   if (length <= 0 || host_syscall(SYS_fstatfs, fd_word(fd), word(&fs)) != 0) return length;
@@ -256,7 +272,8 @@ int64_t filter_fd_entries(int fd, uint64_t entries, int64_t length, unsigned nam
   char link[PATH_MAX];
   if (fd_link(fd, link, sizeof(link)) < 0) return length;
   ProcFile directory = classify(link);
-  if (!directory.own || (directory.name != "fd" && directory.name != "fdinfo")) return length;
+  if (!directory.own || (directory.name != "fd" && directory.name != "fdinfo" && directory.name != "task"))
+    return length;
 
   std::vector<char> bytes(static_cast<size_t>(length));
   if (int error = copy_from_guest(bytes.data(), entries, bytes.size()); error != 0) return error;
@@ -267,7 +284,7 @@ int64_t filter_fd_entries(int fd, uint64_t entries, int64_t length, unsigned nam
     if (record <= name_offset || record > bytes.size() - at) return -EIO;  // the payload changed them meanwhile
     const char* name = &bytes[at + name_offset];
     std::string_view text(name, strnlen(name, record - name_offset));
-    if (!is_number(text) || !is_private_fd(atoi(std::string(text).c_str()))) {
+    if (!is_number(text) || !hides_entry(directory.name, atoi(std::string(text).c_str()))) {
       memmove(&bytes[kept], &bytes[at], record);
       kept += record;
     }

@@ -22,8 +22,8 @@ int64_t review_opened_fd(int fd, int flags, bool magic);
 /// True when `path` (length bytes, as readlink(2) gave it) is the monitor's executable.
 bool is_monitor_path(const char* path, size_t length);
 
-/// Removes the monitor's descriptors from `length` bytes of directory entries at payload address `entries`, when `fd`
-/// is an own /proc/.../fd or fdinfo directory. Returns the new length or -errno. `name_offset`: of d_name.
+/// Removes the monitor's descriptors and threads from `length` bytes of directory entries at payload address `entries`,
+/// when `fd` is an own /proc/.../fd, fdinfo or task directory. Returns the new length or -errno. `name_offset`: of d_name.
 int64_t filter_fd_entries(int fd, uint64_t entries, int64_t length, unsigned name_offset);
 
 /// Text of a virtual file of the own process ("maps", "cmdline", "auxv", ...); false when `name` is not virtual.
