@@ -370,7 +370,7 @@ int64_t forward_syscall(GuestThread&, int64_t nr, const uint64_t args[6]) {
   state().forwarded++;
   switch (nr) {
     case SYS_io_getevents: return fake_io_getevents(args);
-    case SYS_recvmmsg: case SYS_sendmmsg: return some_result(args[2]);
+    case SYS_recvmmsg: case SYS_sendmmsg: return args[1] == kNowhere ? -EFAULT : some_result(std::min<uint64_t>(args[2], 255));
     case SYS_readlinkat: return some_result(std::min<uint64_t>(static_cast<uint32_t>(args[3]), 255));
     case SYS_getdents: case SYS_getdents64: return some_result(std::min<uint64_t>(static_cast<uint32_t>(args[2]), 255));
     case SYS_open: case SYS_openat: case SYS_openat2: case SYS_open_by_handle_at: {

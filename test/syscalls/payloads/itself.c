@@ -61,6 +61,12 @@ static void texts(char **argv) {
     if (auxv[0] == AT_RANDOM) random = auxv[1];
   }
   check(page == getauxval(AT_PAGESZ) && random == getauxval(AT_RANDOM), "auxv");
+  unsigned long vector[64] = {0};  // Linux has this since 6.4; under km it does not depend on the host
+  RAW(prctl, 0x41555856 /* PR_GET_AUXV */, vector, sizeof vector, 0, 0);
+  page = 0;
+  for (int i = 0; i + 1 < 64 && vector[i] != AT_NULL; i += 2)
+    if (vector[i] == AT_PAGESZ) page = vector[i + 1];
+  check(page == getauxval(AT_PAGESZ), "PR_GET_AUXV");
   slurp("/proc/self/comm");
   check(strcmp(bytes, "itself\n") == 0, "comm");
   slurp("/proc/self/status");

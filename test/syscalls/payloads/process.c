@@ -165,8 +165,6 @@ static void options(void) {
   DO(prctl, PR_GET_KEEPCAPS);
   DO(prctl, 0x7fffffff, 0);
   DOR("no memory there", prctl, PR_GET_NAME, 8);
-  unsigned long auxv[64] = {0};
-  OK(prctl, 0x41555856 /* PR_GET_AUXV */, auxv, sizeof auxv, 0, 0);
   line("page size %lu", getauxval(6));
   DO(personality, 0xffffffff);
   DO(personality, ADDR_NO_RANDOMIZE);
