@@ -9,7 +9,6 @@
 
 namespace km {
 
-using host::align_down;
 using host::align_up;
 using host::kHuge;
 using host::kPage;
