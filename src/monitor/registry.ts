@@ -44,7 +44,7 @@ export interface RunningMachine {
   status: MachineStatus;
 }
 
-const ANSWER_MS = 1000;
+const ANSWER_MS = 5000;
 /** A connection that falls between two instructions of the monitor raises no second signal: ask again. */
 const ATTEMPTS = 3;
 const SOCKET_NAME = /^(\d+)-\d+\.sock$/;

@@ -46,7 +46,7 @@ void start(long* stack) {
   int fds[2];
   static char byte;
   say_number("pipe: ", hypercall(kPipe, (long)fds, 0, 0, 0, 0, 0));
-  const long once[4] = {0, 0, 0, 30000};
+  const long once[4] = {0, 0, 0, 300000};
   install(kAlarm, 0);
   hypercall(kSetitimer, 0, (long)once, 0, 0, 0, 0);
   say_number("interrupted read: ", hypercall(kRead, fds[0], (long)&byte, 1, 0, 0, 0));
@@ -55,7 +55,7 @@ void start(long* stack) {
   issue(kFork, &fork_block);
   if (fork_block.result == 0) {
     // The child writes only after the parent's alarm went off.
-    const long later[2] = {0, 300000000};
+    const long later[2] = {1, 500000000};
     hypercall(35, (long)later, 0, 0, 0, 0, 0);
     hypercall(kWrite, fds[1], (long)"x", 1, 0, 0, 0);
     leave(0);
