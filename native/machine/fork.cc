@@ -18,6 +18,7 @@
 #include "native/machine/signals.h"
 #include "native/machine/start.h"
 #include "native/manage/manage.h"
+#include "native/syscalls/observe.h"
 #include "native/syscalls/syscalls.h"
 
 namespace km {
@@ -90,6 +91,7 @@ void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) 
     copy_to_guest(t.hypercall_block, &zero, sizeof zero);
   }
   t.regs_replaced = true;  // rax is in place
+  reset_syscall_counts();
   manage_announce();
   apply_host_mask(t.sigmask);
 }
