@@ -11,7 +11,7 @@ const snippets = {
 };
 
 for (const [name, code] of Object.entries(snippets)) {
-  await using machine = await launch("/usr/bin/python3", ["-I", "-c", code], {
+  const machine = await launch("/usr/bin/python3", ["-I", "-c", code], {
     env: { LANG: "C.UTF-8" },
     timeout: 5_000, // milliseconds
     memoryLimit: 128 << 20, // bytes
@@ -27,4 +27,5 @@ for (const [name, code] of Object.entries(snippets)) {
     `${name}: ${verdicts[reason] ?? reason} (${reason}, status ${status}, ${Math.round(durationMs)} ms)`,
   );
   console.log(`    ${output.trim().split("\n").at(-1)}`);
+  await machine[Symbol.asyncDispose](); // "await using" where the language has it
 }
