@@ -18,6 +18,8 @@ import { setup } from "./setup.mjs";
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 /** Bound on the machine suites in the lab's guest, whose processor is emulated. */
 const GUEST_SECONDS = 1500;
+/** Lines of a failed test's details that are said again at the end, where a shortened log still has them. */
+const DETAILS = 12;
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 
@@ -47,6 +49,16 @@ function runs(command, args) {
 const script = (name, ...args) => runs(process.execPath, [join("scripts", name), ...args]);
 const local = (bin, ...args) => runs(join("node_modules/.bin", bin), args);
 
+/** Takes TAP lines and keeps what the failed tests among them said, shortly. */
+function rememberFailures() {
+  let left = 0;
+  return (line) => {
+    if (line.startsWith("not ok ")) left = DETAILS + 1;
+    else if (/^ok |^ {2}\.\.\.$/.test(line)) left = 0;
+    if (left-- > 0) failures.push(line);
+  };
+}
+
 /** Runs AVA with TAP output, which it passes on, and adds up what its closing lines say. */
 function ava(args, wrap = (command) => command) {
   const [program, ...rest] = wrap(["node_modules/.bin/ava", "--tap", ...args]);
@@ -54,8 +66,10 @@ function ava(args, wrap = (command) => command) {
     const count = { passed: 0, failed: 0, skipped: 0 };
     const names = { pass: "passed", fail: "failed", skip: "skipped" };
     const child = spawn(program, rest, { stdio: ["ignore", "pipe", "inherit"] });
+    const remember = rememberFailures();
     createInterface({ input: child.stdout }).on("line", (line) => {
       const closing = /^# (pass|fail|skip) (\d+)$/.exec(line);
+      remember(line);
       if (closing) count[names[closing[1]]] = Number(closing[2]);
       else if (!/^(TAP version|1\.\.\d|# tests )/.test(line)) console.log(line);
     });
