@@ -44,6 +44,8 @@ lab
     list,
   )
   .option("--jobs <n>", "at most so many guests at once; default: as processors and memory allow", count)
+  .option("-e, --env <NAME=VALUE>", "add to the environment of the suites' scripts", collect, [])
+  .option("--timeout <seconds>", "bound on each suite's script; default: the suite's own", count)
   .option("--json", "results as JSON on standard output", false)
   .option("--keep", "keep the consoles of passing suites too", false)
   .option("--list", "show kernels and suites and stop", false)

@@ -5,6 +5,7 @@ import { cachedVersion } from "./kernel-files.js";
 import { kernelById, kernels } from "./kernels.js";
 import { qemuPath } from "./qemu.js";
 import { closingLine, columns, count, details, table } from "./report.js";
+import { environment } from "./run-command.js";
 import { runSuite, type SuiteResult } from "./run-suite.js";
 import { type Job, runJobs } from "./schedule.js";
 import { notApplicable, suiteByName, suites } from "./suites.js";
@@ -13,6 +14,8 @@ export interface MatrixOptions {
   readonly kernel?: readonly string[];
   readonly suite?: readonly string[];
   readonly jobs?: number;
+  readonly env: readonly string[];
+  readonly timeout?: number;
   readonly json: boolean;
   readonly keep: boolean;
 }
@@ -25,12 +28,13 @@ export async function matrixCommand(options: MatrixOptions): Promise<number> {
   qemuPath();
   const chosenKernels = options.kernel?.map(kernelById) ?? kernels;
   const chosenSuites = options.suite?.map(suiteByName) ?? suites;
+  const how = { keep: options.keep, env: environment(options.env), timeoutSeconds: options.timeout };
   const jobs: Job<SuiteResult>[] = [];
   for (const kernel of chosenKernels) {
     for (const suite of chosenSuites) {
       if (notApplicable(suite, kernel)) continue;
       const run = async () => {
-        const result = await runSuite(suite, kernel, options.keep);
+        const result = await runSuite(suite, kernel, how);
         const line = `${result.outcome} ${kernel.id} ${suite.name} ${result.seconds.toFixed(1)} s`;
         process.stderr.write(`${line}${result.reason ? ` (${result.reason})` : ""}\n`);
         return result;

@@ -16,7 +16,8 @@ export interface RunCommandOptions {
   readonly keep: boolean;
 }
 
-function environment(pairs: readonly string[]): Record<string, string> {
+/** NAME=VALUE pairs of a command line as an object. */
+export function environment(pairs: readonly string[]): Record<string, string> {
   const entries = pairs.map((pair) => {
     const at = pair.indexOf("=");
     if (at < 1) throw new Error(`--env ${pair}: write it as NAME=VALUE`);

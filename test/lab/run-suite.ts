@@ -30,6 +30,15 @@ export interface SuiteResult {
   readonly consolePath?: string;
 }
 
+export interface HowToRun {
+  /** Keep the console of a passing suite too. */
+  readonly keep: boolean;
+  /** Added to the script's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Instead of the suite's own bound. */
+  readonly timeoutSeconds?: number | undefined;
+}
+
 type Verdict = Pick<SuiteResult, "outcome" | "reason">;
 
 const skipStatus = 77; // automake's, known to test scripts everywhere
@@ -49,10 +58,10 @@ async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
   return files;
 }
 
-function judge(suite: Suite, result: RunResult, log: string): Verdict {
+function judge(limit: number, result: RunResult, log: string): Verdict {
   const complaint = kernelComplaints(log)[0];
   if (complaint) return { outcome: "fail", reason: `kernel log: ${complaint.trim()}` };
-  if (result.timedOut) return { outcome: "fail", reason: `ran into its limit of ${suite.timeoutSeconds} s` };
+  if (result.timedOut) return { outcome: "fail", reason: `ran into its limit of ${limit} s` };
   if (result.exitCode === 0) return { outcome: "pass" };
   const last = `${result.stdout.trimEnd()}\n${result.stderr.trimEnd()}`.trim().split("\n").at(-1) ?? "";
   if (result.exitCode === skipStatus) return { outcome: "skip", reason: last || "the script says skip" };
@@ -62,19 +71,20 @@ function judge(suite: Suite, result: RunResult, log: string): Verdict {
   };
 }
 
-async function execute(guest: Guest, suite: Suite, logPath: string): Promise<Verdict> {
+async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: string): Promise<Verdict> {
   const cwd = suite.style === "root" ? projectRoot : "/run/kontain-lab/suite";
   const script = "/run/kontain-lab/suite/script.sh";
-  const result = await guest.run(["sh", script], { cwd, timeoutSeconds: suite.timeoutSeconds });
+  const timeoutSeconds = how.timeoutSeconds ?? suite.timeoutSeconds;
+  const result = await guest.run(["sh", script], { cwd, timeoutSeconds, env: how.env ?? {} });
   const log = await guest.kernelLog();
   const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
   const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);
   await writeFile(logPath, text.join("\n"));
-  return judge(suite, result, log);
+  return judge(timeoutSeconds, result, log);
 }
 
 /** Runs a suite on a kernel. Never throws: whatever happens is the result. */
-export async function runSuite(suite: Suite, kernel: Kernel, keep: boolean): Promise<SuiteResult> {
+export async function runSuite(suite: Suite, kernel: Kernel, how: HowToRun): Promise<SuiteResult> {
   const cell = { kernel: kernel.id, suite: suite.name };
   const logPath = cachePath("logs", `${kernel.id}-${suite.name}.log`);
   let started: number | undefined;
@@ -87,14 +97,14 @@ export async function runSuite(suite: Suite, kernel: Kernel, keep: boolean): Pro
     const guest = await openGuest({ ...suite, kernel: kernel.id, files, keep: true });
     let verdict: Verdict;
     try {
-      verdict = await execute(guest, suite, logPath);
+      verdict = await execute(guest, suite, how, logPath);
     } finally {
       await guest.close();
     }
     if (verdict.outcome === "pass" && guest.failed)
       verdict = { outcome: "fail", reason: "does not power off" };
-    if (verdict.outcome !== "fail" && !keep) await guest.discardConsole();
-    const kept = verdict.outcome === "fail" || keep ? { consolePath: guest.consolePath } : {};
+    if (verdict.outcome !== "fail" && !how.keep) await guest.discardConsole();
+    const kept = verdict.outcome === "fail" || how.keep ? { consolePath: guest.consolePath } : {};
     return { ...cell, ...verdict, seconds: seconds(), logPath, ...kept };
   } catch (error) {
     if (error instanceof Unavailable) return { ...cell, outcome: "skip", seconds: 0, reason: error.message };

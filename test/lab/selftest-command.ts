@@ -28,7 +28,7 @@ async function expectVerdict(
   reason: RegExp,
   timeoutSeconds?: number,
 ): Promise<void> {
-  const result = await runSuite(suiteOf(name, timeoutSeconds), smallKernel, false);
+  const result = await runSuite(suiteOf(name, timeoutSeconds), smallKernel, { keep: false });
   assert.equal(result.outcome, outcome);
   assert.match(result.reason ?? "", reason);
   if (outcome === "fail")
@@ -36,7 +36,7 @@ async function expectVerdict(
 }
 
 async function panicIsTold(): Promise<void> {
-  const result = await runSuite(suiteOf("panic"), smallKernel, false);
+  const result = await runSuite(suiteOf("panic"), smallKernel, { keep: false });
   assert.equal(result.outcome, "fail");
   assert.match(result.reason ?? "", /the guest went down/);
   assert.match(readFileSync(result.consolePath ?? "", "utf8"), /sysrq triggered crash/);
@@ -58,7 +58,7 @@ async function missingMirrorSkips(): Promise<void> {
     KONTAIN_LAB_MIRROR: "http://127.0.0.1:9/debian",
   });
   try {
-    const result = await runSuite(suiteOf("fail"), kernelById("6.12"), false);
+    const result = await runSuite(suiteOf("fail"), kernelById("6.12"), { keep: false });
     assert.equal(result.outcome, "skip");
     assert.match(result.reason ?? "", /apt-get.*trixie/);
   } finally {
