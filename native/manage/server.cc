@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "native/base/fd_copies.h"
 #include "native/base/log.h"
 #include "native/machine/guest_thread.h"
 #include "native/manage/line_ring.h"
@@ -216,12 +217,15 @@ void Server::run() {
 }
 
 /// A descriptor table of this thread's own with nothing in it but the listener: accepted sockets never take a number
-/// the payload expects, and no pipe of the payload is kept open from here. Closing in a table of its own releases no
+/// the payload expects, and no file of the payload is kept open from here. Closing in a table of its own releases no
 /// record lock of the payload's (they belong to the table).
 bool take_own_descriptors() {
   const auto fd = static_cast<unsigned>(manage_listener());
-  if (syscall(SYS_close_range, fd + 1, ~0u, CLOSE_RANGE_UNSHARE) != 0) return false;  // Linux 5.9
-  return fd == 0 || syscall(SYS_close_range, 0u, fd - 1, 0u) == 0;
+  fd_copy_begins();
+  bool done = syscall(SYS_close_range, fd + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0;  // Linux 5.9
+  done = done && (fd == 0 || syscall(SYS_close_range, 0u, fd - 1, 0u) == 0);
+  fd_copy_ends();
+  return done;
 }
 
 void* serve(void*) {
@@ -239,6 +243,7 @@ void* serve(void*) {
 }  // namespace
 
 void manage_forget_server() {
+  fd_copy_ends();
   serving = false;
   tapped = Stream::kNone;
 }

@@ -8,10 +8,24 @@
 
 #include <iterator>
 
+#include "native/base/fd_copies.h"
 #include "native/base/private_fd.h"
 #include "native/syscalls/internal.h"
 
 namespace km {
+namespace {
+
+/// The end of every call that closes descriptors.
+int64_t closing(int64_t result) {
+  fd_copy_wait();
+  return result;
+}
+
+}  // namespace
+
+int64_t sys_close(GuestThread& thread, const uint64_t args[6]) { return closing(forward_syscall(thread, SYS_close, args)); }
+int64_t sys_dup2(GuestThread& thread, const uint64_t args[6]) { return closing(forward_syscall(thread, SYS_dup2, args)); }
+int64_t sys_dup3(GuestThread& thread, const uint64_t args[6]) { return closing(forward_syscall(thread, SYS_dup3, args)); }
 
 int64_t sys_close_range(GuestThread&, const uint64_t args[6]) {
   unsigned first = static_cast<unsigned>(args[0]);
@@ -28,7 +42,7 @@ int64_t sys_close_range(GuestThread&, const uint64_t args[6]) {
       if (result < 0) return result;
       flags &= ~static_cast<unsigned>(CLOSE_RANGE_UNSHARE);  // the table is this thread's own from here on
     }
-    if (!at_hidden || stop == last) return 0;
+    if (!at_hidden || stop == last) return closing(0);
     first = stop + 1;
   }
 }
