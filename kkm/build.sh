@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Builds kkm.ko and, asked to, loads it. Each way to fail has its own exit status and one line on stderr:
 #
-#   build.sh [--kernel RELEASE] [--headers DIR] [--load] [--check]
+#   build.sh [--kernel RELEASE] [--headers DIR] [--load | --load-only] [--check]
 #
-#   0  done            10  kernel headers missing           11  compiler missing or another than the kernel's
+#   --load-only takes the kkm.ko that is beside this script, signed since it was built perhaps.
+#
+#   0  done            10  kernel headers (or kkm.ko) missing    11  compiler missing or another than the kernel's
 #   2  bad usage       12  make, or another build tool missing    13  the source does not compile
 #   20 rejected: unsigned module under Secure Boot or lockdown    21 module loading is switched off
 #   22 built for another kernel   23  the kernel lacks something (dmesg says what)   24 not root, or another reason
@@ -13,6 +15,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 release=$(uname -r)
 headers=
 load=false
+build=true
 target=all
 
 fail() {
@@ -27,8 +30,9 @@ while [ $# -gt 0 ]; do
     --kernel) [ $# -ge 2 ] || fail 2 "--kernel needs a release"; release=$2; shift 2 ;;
     --headers) [ $# -ge 2 ] || fail 2 "--headers needs a directory"; headers=$2; shift 2 ;;
     --load) load=true; shift ;;
+    --load-only) load=true; build=false; shift ;;
     --check) target=check; shift ;;
-    *) fail 2 "unknown argument '$1' (--kernel RELEASE, --headers DIR, --load, --check)" ;;
+    *) fail 2 "unknown argument '$1' (--kernel RELEASE, --headers DIR, --load, --load-only, --check)" ;;
   esac
 done
 [ -n "$headers" ] || headers=/lib/modules/$release/build
@@ -75,7 +79,10 @@ need_tools() {
   [ "$target" != check ] || command -v sparse >/dev/null || fail 12 "'sparse' is missing; install sparse"
 }
 
-build() {
+compile() {
+  need_headers
+  need_tools
+  choose_compiler
   log=$(mktemp) || fail 12 "no temporary file"
   if ! make -C "$here" KDIR="$headers" CC="$cc" "$target" >"$log" 2>&1; then
     cat "$log" >&2
@@ -83,6 +90,7 @@ build() {
     fail 13 "does not compile for kernel $release; the lines above say why"
   fi
   rm -f "$log"
+  echo "kkm: built $here/kkm.ko for kernel $release with $cc"
 }
 
 secure_boot() {
@@ -99,6 +107,7 @@ insert() {
   [ "$(id -u)" = 0 ] || fail 24 "only root can load a module"
   [ "$(cat /proc/sys/kernel/modules_disabled 2>/dev/null)" != 1 ] ||
     fail 21 "kernel.modules_disabled is 1: no module can be loaded until the next boot"
+  [ -f "$here/kkm.ko" ] || fail 10 "no kkm.ko in $here; run build.sh without --load-only first"
   message=$(insmod "$here/kkm.ko" 2>&1) && return
   case $message in
     *"File exists"*) fail 24 "kkm is loaded already; rmmod kkm first" ;;
@@ -111,17 +120,15 @@ insert() {
       fail 24 "not permitted to load a module here (a container?)" ;;
     *"Invalid module format"* | *"Exec format error"* | *"invalid module format"*)
       fail 22 "kkm.ko is not for the running kernel $(uname -r); build without --kernel" ;;
-    *"not supported"* | *"Unknown symbol"*)
+    *"not supported"* | *[Uu]"nknown symbol"*)
       fail 23 "the kernel lacks something kkm needs: $(dmesg 2>/dev/null | grep 'kkm' | tail -n 1)" ;;
   esac
   fail 24 "$message"
 }
 
-need_headers
-need_tools
-choose_compiler
-build
-echo "kkm: built $here/kkm.ko for kernel $release with $cc"
+if $build; then
+  compile
+fi
 if $load; then
   insert
   echo "kkm: loaded"

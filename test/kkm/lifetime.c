@@ -12,44 +12,6 @@
 GUEST(g_spin, "1: jmp 1b");
 GUEST(g_syscalls, "1: syscall; jmp 1b");
 
-/* Processes with our name besides this one: companions and monitors still there. */
-static int others(void) {
-  DIR *dir = opendir("/proc");
-  struct dirent *e;
-  char ours[32];
-  int n = 0;
-
-  snprintf(ours, sizeof(ours), "(%.15s)", program_invocation_short_name);
-
-  while ((e = readdir(dir)) != NULL) {
-    char path[300], name[64] = "";
-    int fd, pid = atoi(e->d_name);
-
-    if (pid <= 1 || pid == getpid())
-      continue;
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    fd = open(path, O_RDONLY);
-    if (fd < 0)
-      continue;
-    if (read(fd, name, sizeof(name) - 1) > 0 && strstr(name, ours) && !strstr(name, ") Z"))
-      n++;
-    close(fd);
-  }
-  closedir(dir);
-  return n;
-}
-
-static bool all_gone(void) {
-  for (int i = 0; i < 100; i++) {
-    while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
-      ;
-    if (others() == 0)
-      return true;
-    usleep(50000);
-  }
-  return false;
-}
-
 static void *spin(void *arg) {
   struct vcpu *v = arg;
 
@@ -145,6 +107,59 @@ static void test_companion_killed_parked(void) {
   kill(machine.companion, SIGKILL);
   usleep(100000);
   CHECK(vcpu_run(&cpu) == -EIO, "companion killed while parked");
+  vcpu_end(&cpu);
+  machine_end(&machine);
+  CHECK(all_gone(), "all gone");
+}
+
+/* The first thread of the companion that is not its leader: a guest thread. */
+static pid_t guest_thread(pid_t companion) {
+  char path[64];
+  struct dirent *e;
+  pid_t found = 0;
+  DIR *dir;
+
+  snprintf(path, sizeof(path), "/proc/%d/task", companion);
+  dir = opendir(path);
+  while (dir && (e = readdir(dir)) != NULL)
+    if (atoi(e->d_name) > 0 && atoi(e->d_name) != companion)
+      found = atoi(e->d_name);
+  if (dir)
+    closedir(dir);
+  return found;
+}
+
+struct shot {
+  pid_t thread;
+  int sig, result;
+};
+
+static void *shoot_thread(void *arg) {
+  struct shot *shot = arg;
+
+  usleep(200000);
+  shot->thread = guest_thread(machine.companion);
+  shot->result = syscall(SYS_tgkill, machine.companion, shot->thread, shot->sig);
+  if (shot->sig != SIGKILL) {  /* that does not end the run; this does */
+    usleep(200000);
+    kill(machine.companion, SIGKILL);
+  }
+  return NULL;
+}
+
+/* A guest thread killed by its own number, while the guest computes: the machine is gone, the monitor learns it. */
+static void test_guest_thread_killed(int sig) {
+  struct shot shot = {.sig = sig};
+  pthread_t t;
+  int r;
+
+  make(g_spin, g_spin_end);
+  pthread_create(&t, NULL, shoot_thread, &shot);
+  r = vcpu_run(&cpu);
+  pthread_join(t, NULL);
+  CHECK(shot.thread > 0 && shot.result == 0, "a guest thread was there to be shot: %d", shot.thread);
+  CHECK(r == -EIO && cpu.run->exit_reason == KVM_EXIT_SHUTDOWN, "guest thread killed by %d: r %d reason %d", sig, r,
+        cpu.run->exit_reason);
   vcpu_end(&cpu);
   machine_end(&machine);
   CHECK(all_gone(), "all gone");
@@ -399,6 +414,46 @@ static void test_fork(void) {
   CHECK(all_gone(), "all gone");
 }
 
+/* A child that neither execs nor makes a machine: the descriptors it inherited are dead weight, and keep nobody alive. */
+static void test_idle_child(void) {
+  int done[2], status;
+  pid_t pid, holder = 0;
+  char byte;
+
+  if (pipe(done))
+    die("pipe");
+  pid = fork();
+  if (pid == 0) {
+    int bad = 0;
+
+    make(g_syscalls, g_syscalls_end);
+    bad |= vcpu_run(&cpu) != 0;
+    holder = fork();
+    if (holder == 0) {
+      bad = ioctl(cpu.fd, KVM_RUN, 0) == 0 || errno != EIO;
+      bad |= (ioctl(machine.vm, KVM_CREATE_VCPU, 3) >= 0 || errno != EIO) << 1;
+      bad |= (machine_slot(&machine, 1, 0, 0x40000000, PAGE, machine.mem) != -EIO) << 2;
+      bad |= (ioctl(machine.dev, KKM_GET_IDENTITY, 0) != KKM_IDENTITY) << 3;  /* the device is anybody's */
+      for (int i = 0; i < 200 && others() > 1; i++)
+        usleep(50000);
+      bad |= (others() > 1) << 4;  /* the companion is gone with its monitor, though we hold its files */
+      bad |= (ioctl(cpu.fd, KVM_RUN, 0) == 0 || errno != EIO) << 5;
+      byte = (char)bad;
+      _exit(write(done[1], &byte, 1) != 1);
+    }
+    for (int i = 0; i < 20; i++)
+      bad |= vcpu_run(&cpu) != 0;  /* beside its child */
+    usleep(100000);
+    _exit(bad);
+  }
+  waitpid(pid, &status, 0);
+  CHECK(status == 0, "a monitor with an idle child: status %x", status);
+  CHECK(read(done[0], &byte, 1) == 1 && byte == 0, "what the child saw: bits %x are wrong", byte);
+  close(done[0]);
+  close(done[1]);
+  CHECK(all_gone(), "all gone");
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IONBF, 0);
   test_monitor_killed(g_spin, g_spin_end, SIGKILL);
@@ -406,6 +461,8 @@ int main(void) {
   test_monitor_killed(g_spin, g_spin_end, SIGSEGV);
   test_companion_killed(SIGKILL);
   test_companion_killed_parked();
+  test_guest_thread_killed(SIGKILL);
+  test_guest_thread_killed(SIGSEGV);
   test_foreign_signals();
   test_close_orders();
   test_unborn();
@@ -414,5 +471,6 @@ int main(void) {
   test_passed();
   test_exec();
   test_fork();
+  test_idle_child();
   return report();
 }

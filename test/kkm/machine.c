@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "machine.h"
 
+#include <dirent.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
@@ -171,4 +172,41 @@ bool is_syscall(const struct vcpu *v, uint64_t nr) {
 
 bool is_exception(const struct vcpu *v, uint32_t vector) {
   return v->run->exit_reason == KVM_EXIT_EXCEPTION && vcpu_exception(v)->vector == vector;
+}
+
+int others(void) {
+  DIR *dir = opendir("/proc");
+  struct dirent *e;
+  char ours[32];
+  int n = 0;
+
+  snprintf(ours, sizeof(ours), "(%.15s)", program_invocation_short_name);
+
+  while ((e = readdir(dir)) != NULL) {
+    char path[300], name[64] = "";
+    int fd, pid = atoi(e->d_name);
+
+    if (pid <= 1 || pid == getpid())
+      continue;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    fd = open(path, O_RDONLY);
+    if (fd < 0)
+      continue;
+    if (read(fd, name, sizeof(name) - 1) > 0 && strstr(name, ours) && !strstr(name, ") Z"))
+      n++;
+    close(fd);
+  }
+  closedir(dir);
+  return n;
+}
+
+bool all_gone(void) {
+  for (int i = 0; i < 100; i++) {
+    while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+      ;
+    if (others() == 0)
+      return true;
+    usleep(50000);
+  }
+  return false;
 }

@@ -78,3 +78,6 @@ const struct kkm_syscall *vcpu_syscall(const struct vcpu *v);
 const struct kkm_exception *vcpu_exception(const struct vcpu *v);
 bool is_syscall(const struct vcpu *v, uint64_t nr);
 bool is_exception(const struct vcpu *v, uint32_t vector);
+
+int others(void);     /* processes with our name besides this one: companions and monitors still there */
+bool all_gone(void);  /* waits, some seconds, for there to be none */

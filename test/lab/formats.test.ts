@@ -195,6 +195,19 @@ test("kernel logs: splats are complaints, advice is not", (t) => {
   t.deepEqual(kernelComplaints([...splats, ...fine].join("\n")), splats);
 });
 
+test("the OOM killer's report is a complaint unless the suite is about it; what follows always is", (t) => {
+  const report = [
+    "[    2.0] kkm-oom invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+    "[    2.0] Call Trace:",
+    "[    2.0]  dump_header+0x4a/0x200",
+    "[    2.1] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=kkm-oom,pid=1,uid=0",
+    "[    2.1] Memory cgroup out of memory: Killed process 1 (kkm-oom)",
+  ];
+  const splat = "[    3.0] Call Trace:";
+  t.deepEqual(kernelComplaints(report.join("\n")), [report[1]]);
+  t.deepEqual(kernelComplaints([...report, splat, ...report].join("\n"), true), [splat]);
+});
+
 test("options a kernel configuration did not take are named", (t) => {
   const config = "#\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_N=8\n";
   const fragment = "# comment\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=n\nCONFIG_D=n\nCONFIG_N=8\nCONFIG_E=y\n";

@@ -25,9 +25,16 @@ const harmless: readonly RegExp[] = [
   /WARNING: See https:\/\/.*hw-vuln/, // advice on CPU mitigations, said at every boot
 ];
 
-/** The lines of a kernel log that fail a suite. */
-export function kernelComplaints(log: string): string[] {
-  return log.split("\n").filter((line) => {
+// What the kernel prints when it kills for want of memory; it has a call trace in it.
+const oomReport = /^.* invoked oom-killer: [\s\S]*? oom-kill:constraint=.*$/gm;
+
+/**
+ * The lines of a kernel log that fail a suite.
+ * @param outOfMemory reports of the OOM killer are what the suite is about
+ */
+export function kernelComplaints(log: string, outOfMemory = false): string[] {
+  const text = outOfMemory ? log.replace(oomReport, "") : log;
+  return text.split("\n").filter((line) => {
     return (
       complaints.some((pattern) => pattern.test(line)) && !harmless.some((pattern) => pattern.test(line))
     );

@@ -49,6 +49,9 @@ async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
   for (const program of suite.programs ?? []) {
     files.push({ path: program.name, source: await staticProgram(program), executable: true });
   }
+  for (const path of suite.files ?? []) {
+    files.push({ path: basename(path), source: join(projectRoot, path), executable: true });
+  }
   for (const directory of suite.builtModules ?? []) {
     const build = await buildModule(kernel.id, join(projectRoot, directory));
     const warning = build.warnings[0];
@@ -58,8 +61,7 @@ async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
   return files;
 }
 
-function judge(limit: number, result: RunResult, log: string): Verdict {
-  const complaint = kernelComplaints(log)[0];
+function judge(limit: number, result: RunResult, complaint: string | undefined): Verdict {
   if (complaint) return { outcome: "fail", reason: `kernel log: ${complaint.trim()}` };
   if (result.timedOut) return { outcome: "fail", reason: `ran into its limit of ${limit} s` };
   if (result.exitCode === 0) return { outcome: "pass" };
@@ -80,7 +82,7 @@ async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: strin
   const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
   const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);
   await writeFile(logPath, text.join("\n"));
-  return judge(timeoutSeconds, result, log);
+  return judge(timeoutSeconds, result, kernelComplaints(log, suite.outOfMemory)[0]);
 }
 
 /** Runs a suite on a kernel. Never throws: whatever happens is the result. */

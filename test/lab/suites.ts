@@ -30,6 +30,10 @@ export interface Suite {
   readonly builtModules?: readonly string[];
   /** C programs, compiled statically: they are in $LAB_SUITE. */
   readonly programs?: readonly Program[];
+  /** Files of the checkout the script wants in $LAB_SUITE, executable. */
+  readonly files?: readonly string[];
+  /** It lets the OOM killer work: that killer's reports are no complaint. */
+  readonly outOfMemory?: boolean;
   /** Kernels it makes sense on; default all. */
   readonly on?: (kernel: Kernel) => boolean;
 }
@@ -43,6 +47,22 @@ function kkmPrograms(...names: string[]): Program[] {
     sources: [`test/kkm/${name}.c`, "test/kkm/machine.c"],
   }));
 }
+
+/** Ways the kernel refuses a module, each by a boot of its own; test/kkm/load.sh knows what to expect of each. */
+const loadCases = [
+  { name: "kkm-load", summary: "kkm/build.sh tells failures to load apart", kernelArgs: [] },
+  { name: "kkm-load-locked", summary: "the same under lockdown", kernelArgs: ["lockdown=integrity"] },
+  {
+    name: "kkm-load-signed",
+    summary: "the same where modules must be signed",
+    kernelArgs: ["module.sig_enforce=1"],
+  },
+  {
+    name: "kkm-load-noxsave",
+    summary: "the module names what the machine lacks",
+    kernelArgs: ["noxsave"],
+  },
+];
 
 export const suites: readonly Suite[] = [
   {
@@ -77,16 +97,32 @@ export const suites: readonly Suite[] = [
   },
   {
     name: "kkm",
-    summary: "the KKM module: every exit, memory, lifetimes, errors, 288 vCPUs, ratios",
+    summary: "the KKM module: every exit, memory, lifetimes, errors, 288 vCPUs, a quiet log, OOM",
     style: "initramfs",
     cpus: 2,
     kvm: false,
     cpuModel: "max",
     script: "test/kkm/suite.sh",
     builtModules: ["kkm"],
-    programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "threads", "bench"),
-    timeoutSeconds: 400,
+    programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "threads", "quiet", "oom"),
+    outOfMemory: true,
+    timeoutSeconds: 600,
   },
+  ...loadCases.map(
+    ({ name, summary, kernelArgs }): Suite => ({
+      name,
+      summary,
+      style: "initramfs",
+      cpus: 1,
+      kvm: false,
+      cpuModel: "max",
+      script: "test/kkm/load.sh",
+      files: ["kkm/build.sh"],
+      builtModules: ["kkm"],
+      kernelArgs: [`kkm_load=${name}`, ...kernelArgs],
+      timeoutSeconds: 60,
+    }),
+  ),
   {
     name: "kkm-fuzz",
     summary: "the KKM module under random guests and random ioctls",
