@@ -127,6 +127,8 @@ static bool page_fault(struct kkm_vcpu *v, unsigned long addr, unsigned int erro
 			return false;
 		if (why == KKM_FAULT_PROT)
 			error |= X86_PF_PROT;
+		else if (why == KKM_WHY_HIDDEN)
+			why = KKM_FAULT_PROT;
 	} else if (error & X86_PF_PK) {
 		why = KKM_FAULT_PROT;
 	}

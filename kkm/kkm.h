@@ -226,6 +226,8 @@ int kkm_hook_init(void);
 void kkm_hook_exit(void);
 
 /* mmu.c */
+/* For *why, inside the module: KKM_FAULT_PROT where no right is left at all, which a CPU calls absent. */
+#define KKM_WHY_HIDDEN		0x80000000
 int kkm_resolve(struct kkm_vcpu *v, unsigned long addr, unsigned int error, u32 *why);
 int kkm_notifier_register(struct kkm_vm *vm);
 int kkm_guest_mmap(struct file *file, struct vm_area_struct *vma);

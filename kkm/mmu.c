@@ -191,7 +191,7 @@ static int collect(struct kkm_vm *vm, const struct kkm_place *place, unsigned in
 	if (!vma || vma->vm_start > place->hva) {
 		*why = KKM_FAULT_NO_SLOT;
 	} else if (!allowed(vma, place->prot, error)) {
-		*why = KKM_FAULT_PROT;
+		*why = vma->vm_flags & VM_ACCESS_FLAGS ? KKM_FAULT_PROT : KKM_WHY_HIDDEN;
 	} else {
 		/* A batch ends at a 64 KiB boundary, the mapping's and the slot's end. */
 		left = min_t(u64, place->left, vma->vm_end - place->hva);
