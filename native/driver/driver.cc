@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "native/driver/device.h"
 #include "native/driver/kkm.h"
 #include "native/driver/kvm.h"
 
@@ -18,8 +19,13 @@ std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** w
     *what = "open";
     return nullptr;
   }
-  if (kkm::is_kkm(fd)) return kkm::make_driver(fd, path, error, what);
-  return kvm::make_driver(fd, path, error, what);
+  *what = "descriptor for the device";
+  fd = keep_private(fd);
+  if (fd < 0) {
+    *error = -fd;
+    return nullptr;
+  }
+  return kkm::is_kkm(fd) ? kkm::make_driver(fd, path, error, what) : kvm::make_driver(fd, path, error, what);
 }
 
 }  // namespace km

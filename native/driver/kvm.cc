@@ -5,22 +5,20 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <x86intrin.h>
 
 #include <algorithm>
 
 #include "native/base/private_fd.h"
 #include "native/driver/cpuid_cache.h"
+#include "native/driver/device.h"
 #include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_machine.h"
 
 namespace km::kvm {
 namespace {
 
-// <linux/kvm.h> of Debian 12 gives flexible-array structures another size in C++ than in C, and with it another
-// ioctl number: these are C's.
+// Numbers as C has them (device.h).
 struct CpuidHeader {
   uint32_t count, padding;
 };
@@ -34,7 +32,6 @@ static_assert(kGetSupportedCpuid == 0xC008AE05 && kSetCpuid2 == 0x4008AE90 && kS
 
 constexpr unsigned kCpuidEntries = 256;
 constexpr uint64_t kMsrTsc = 0x10, kMsrStar = 0xc0000081, kMsrLstar = 0xc0000082, kMsrFmask = 0xc0000084;
-constexpr uint64_t kTileData = 1ull << 18, kTileConfig = 1ull << 17;
 constexpr int kCapXsave2 = 208;
 
 constexpr uint64_t kCr0 = 0x80050033;  // PG AM WP NE ET MP PE
@@ -42,56 +39,32 @@ constexpr uint64_t kCr4 = 0x50620;     // OSXSAVE FSGSBASE OSXMMEXCPT OSFXSR PAE
 constexpr uint64_t kCr4FsGsBase = 1 << 16, kCr4OsXsave = 1 << 18;
 constexpr uint64_t kEfer = 0xd01;      // NXE LMA LME SCE
 
-class KvmDriver final : public Driver {
+class KvmDriver final : public Device {
  public:
-  KvmDriver(int fd, const char* path) : fd_(fd), path_(path) {}
-  ~KvmDriver() override { close_private_fd(fd_); }
-
-  const Capabilities& capabilities() const override { return capabilities_; }
-  const char* path() const override { return path_.c_str(); }
+  using Device::Device;
 
   int init(const char** what) {
-    *what = "KVM_GET_API_VERSION";
-    capabilities_.api_version = ioctl(fd_, KVM_GET_API_VERSION, 0);
-    if (capabilities_.api_version != KVM_API_VERSION) return -ENODEV;
+    if (int rc = read_limits(what); rc != 0) return rc;
     *what = "KVM_CAP_SYNC_REGS";
     constexpr int kNeeded = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
     if ((extension(KVM_CAP_SYNC_REGS) & kNeeded) != kNeeded) return -EOPNOTSUPP;
     *what = "KVM_CAP_IMMEDIATE_EXIT";
-    if (extension(KVM_CAP_IMMEDIATE_EXIT) <= 0) return -EOPNOTSUPP;
-    capabilities_.max_vcpus = static_cast<unsigned>(extension(KVM_CAP_MAX_VCPUS));
-    capabilities_.max_slots = static_cast<unsigned>(extension(KVM_CAP_NR_MEMSLOTS));
-    return 0;
+    return extension(KVM_CAP_IMMEDIATE_EXIT) > 0 ? 0 : -EOPNOTSUPP;
   }
 
   std::unique_ptr<Machine> create_machine(const MachineOptions& options, int* error, const char** what) override {
-    *what = "KVM_CREATE_VM";
-    int vm = ioctl(fd_, KVM_CREATE_VM, 0);
-    while (vm < 0 && errno == EINTR) vm = ioctl(fd_, KVM_CREATE_VM, 0);
+    int vm = create_vm(what);
     if (vm < 0) {
-      *error = errno;
+      *error = -vm;
       return nullptr;
     }
-    int moved = make_private_fd(vm);
-    if (moved < 0) {
-      close(vm);
-      *error = -moved;
-      *what = "descriptor for the machine";
-      return nullptr;
-    }
-    auto machine = std::make_unique<KvmMachine>(fd_, moved, capabilities_);
+    auto machine = std::make_unique<KvmMachine>(fd_, vm, capabilities_);
     if (int rc = machine->init(options, what); rc != 0) {
       *error = -rc;
       return nullptr;
     }
     return machine;
   }
-
- private:
-  int extension(int cap) { return ioctl(fd_, KVM_CHECK_EXTENSION, cap); }
-  int fd_;
-  std::string path_;
-  Capabilities capabilities_;
 };
 
 kvm_segment segment(uint16_t selector, uint8_t type, uint8_t dpl, bool code) {
@@ -111,14 +84,7 @@ kvm_segment segment(uint16_t selector, uint8_t type, uint8_t dpl, bool code) {
 }  // namespace
 
 std::unique_ptr<Driver> make_driver(int device_fd, const char* path, int* error, const char** what) {
-  *what = "descriptor for the device";
-  int moved = make_private_fd(device_fd);
-  if (moved < 0) {
-    close(device_fd);
-    *error = -moved;
-    return nullptr;
-  }
-  auto driver = std::make_unique<KvmDriver>(moved, path);
+  auto driver = std::make_unique<KvmDriver>(device_fd, path);
   if (int rc = driver->init(what); rc != 0) {
     *error = -rc;
     return nullptr;
@@ -131,15 +97,9 @@ KvmMachine::KvmMachine(int device_fd, int vm_fd, const Capabilities& capabilitie
 
 KvmMachine::~KvmMachine() { abandon(); }
 
-// Takes no lock: in a forked child a lost thread may hold it, and nobody else is there. `all_` grows only under the
-// monitor's thread lock, which a fork holds.
+// Takes no lock: in a forked child a lost thread may hold it, and nobody else is there.
 void KvmMachine::abandon() {
-  for (const VcpuSlot& slot : all_) {
-    munmap(slot.run, run_size_);
-    close_private_fd(slot.fd);
-  }
-  all_.clear();
-  idle_.clear();
+  vcpus_.close_all();
   if (vm_fd_ >= 0) close_private_fd(vm_fd_);
   vm_fd_ = -1;
 }
@@ -148,7 +108,7 @@ int KvmMachine::init(const MachineOptions& options, const char** what) {
   *what = "KVM_GET_VCPU_MMAP_SIZE";
   int run_size = ioctl(device_fd_, KVM_GET_VCPU_MMAP_SIZE, 0);
   if (run_size < 0) return -errno;
-  run_size_ = static_cast<size_t>(run_size);
+  vcpus_.init(vm_fd_, static_cast<size_t>(run_size), std::min(kMaxVcpus, capabilities_.max_vcpus));
   int xsave = ioctl(vm_fd_, KVM_CHECK_EXTENSION, kCapXsave2);
   has_xsave2_ = xsave > 0;
   kvm_xsave_size_ = static_cast<size_t>(std::max(4096, xsave));
@@ -201,7 +161,7 @@ int KvmMachine::read_cpuid(const MachineOptions& options) {
     kvm_cpuid_entry2& e = entries[i];
     if (e.function == 0x80000008) capabilities_.guest_phys_bits = e.eax & 0xff;
     if (e.function == 0xd && e.index == 0) {
-      xcr0_ = (uint64_t{e.edx} << 32 | e.eax) & ~(kTileData | kTileConfig);
+      xcr0_ = (uint64_t{e.edx} << 32 | e.eax) & ~kTileState;
       e.eax = static_cast<uint32_t>(xcr0_);
     }
     // Sub-leaf n describes state component n: size in eax, offset in ebx (SDM vol. 1, 13.2).
@@ -267,11 +227,8 @@ std::unique_ptr<Vcpu> KvmMachine::create_vcpu(int* error) {
   bool reused = false;
   {
     std::lock_guard<std::mutex> guard(lock_);
-    if (!idle_.empty()) {
-      slot = idle_.back();
-      idle_.pop_back();
-      reused = true;
-    } else if (int rc = open_slot(&slot); rc != 0) {
+    reused = vcpus_.reuse(&slot);
+    if (int rc = reused ? 0 : open_vcpu(&slot); rc != 0) {
       *error = -rc;
       return nullptr;
     }
@@ -288,32 +245,14 @@ std::unique_ptr<Vcpu> KvmMachine::create_vcpu(int* error) {
   return vcpu;
 }
 
-int KvmMachine::open_slot(VcpuSlot* slot) {
-  unsigned limit = std::min(kMaxVcpus, capabilities_.max_vcpus);
-  if (next_vcpu_ >= limit) return -EAGAIN;
-  int fd = ioctl(vm_fd_, KVM_CREATE_VCPU, next_vcpu_);
-  if (fd < 0) return -errno;
-  int moved = make_private_fd(fd);
-  if (moved < 0) {
-    close(fd);
-    return moved;
-  }
-  void* run = mmap(nullptr, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED, moved, 0);
-  if (run == MAP_FAILED) {
-    int error = errno;
-    close_private_fd(moved);
-    return -error;
-  }
-  *slot = {next_vcpu_, moved, static_cast<kvm_run*>(run), guest_.init_task(next_vcpu_)};
-  next_vcpu_++;
-  all_.push_back(*slot);
-  int rc = init_vcpu(*slot);
-  if (rc != 0) idle_.push_back(*slot);
-  return rc;
+int KvmMachine::open_vcpu(VcpuSlot* slot) {
+  if (int rc = vcpus_.open(slot); rc != 0) return rc;
+  guest_.init_task(slot->index);
+  return init_vcpu(*slot);  // one that fails here is not used again
 }
 
 /// The part of a vCPU's state that never changes after creation.
-int KvmMachine::init_vcpu(VcpuSlot& slot) {
+int KvmMachine::init_vcpu(const VcpuSlot& slot) {
   if (ioctl(slot.fd, kSetCpuid2, cpuid_.data()) != 0) return -errno;
   if (slot.index == 0) {
     if (ioctl(slot.fd, KVM_GET_SREGS, &sregs_) != 0) return -errno;
@@ -360,17 +299,7 @@ int KvmMachine::init_vcpu(VcpuSlot& slot) {
 void KvmMachine::release_vcpu(const VcpuSlot& slot) {
   if (vm_fd_ < 0) return;  // abandoned: closed already, and the lock may be a lost thread's
   std::lock_guard<std::mutex> guard(lock_);
-  idle_.push_back(slot);
-}
-
-int KvmMachine::set_initial_xstate(KvmVcpu& vcpu) {
-  // XSTATE_BV 0 asks for the initial configuration of everything but MXCSR (SDM vol. 1, 13.6).
-  std::vector<uint8_t> state(xstate_size_, 0);
-  constexpr uint16_t fcw = 0x37f;
-  constexpr uint32_t mxcsr = 0x1f80;
-  memcpy(state.data(), &fcw, sizeof fcw);
-  memcpy(state.data() + 24, &mxcsr, sizeof mxcsr);
-  return vcpu.set_xstate(state.data());
+  vcpus_.give_back(slot);
 }
 
 }  // namespace km::kvm

@@ -8,7 +8,7 @@
 
 namespace km::kvm {
 
-/// Takes over an opened device descriptor. nullptr with *error and *what when it does not speak KVM API 12.
+/// Takes over the private descriptor of an opened device. nullptr with *error and *what when it does not speak KVM API 12.
 std::unique_ptr<Driver> make_driver(int device_fd, const char* path, int* error, const char** what);
 
 }  // namespace km::kvm

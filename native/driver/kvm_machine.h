@@ -43,35 +43,34 @@ class KvmMachine final : public Machine, private SlotSink {
 
   // For KvmVcpu.
   void release_vcpu(const VcpuSlot& slot);
-  int set_initial_xstate(KvmVcpu& vcpu);
   bool has_xsave2() const { return has_xsave2_; }
   size_t kvm_xsave_size() const { return kvm_xsave_size_; }
   uint64_t* cell(unsigned vcpu) const { return guest_.cell(vcpu); }
+  uint8_t* task(unsigned vcpu) const { return guest_.task(vcpu); }
 
  private:
   int add_slot(uint64_t gpa, uint64_t len, void* hva) override;
   int fetch_cpuid();
   int read_cpuid(const MachineOptions& options);
-  int open_slot(VcpuSlot* slot);
-  int init_vcpu(VcpuSlot& slot);
+  int open_vcpu(VcpuSlot* slot);
+  int init_vcpu(const VcpuSlot& slot);
 
   int device_fd_, vm_fd_;
   Capabilities capabilities_;
   Window window_;
   std::mutex lock_;  // slots, tables, vCPU pool
-  unsigned next_slot_ = 0, next_vcpu_ = 0;
+  unsigned next_slot_ = 0;
   uint64_t next_private_gpa_ = 0;
   SystemArea area_;
   PageTables tables_;
   GuestTables guest_;
   SlotMap slots_;
-  std::vector<VcpuSlot> all_, idle_;
+  VcpuPool vcpus_;
   std::vector<uint8_t> cpuid_;
   kvm_sregs sregs_{};
   uint64_t xcr0_ = 3;
   size_t xstate_size_ = 576;  // legacy area and header; read_cpuid adds the components
   size_t kvm_xsave_size_ = 4096;
-  size_t run_size_ = 0;
   bool has_xsave2_ = false;
 };
 

@@ -226,10 +226,11 @@ int GuestTables::init(SystemArea& area, PageTables& tables) {
   return 0;
 }
 
-uint8_t* GuestTables::init_task(unsigned vcpu) {
-  uint8_t* page = area_->hva(tasks_ + vcpu);
+uint8_t* GuestTables::task(unsigned vcpu) const { return area_->hva(tasks_ + vcpu); }
+
+void GuestTables::init_task(unsigned vcpu) {
   uint64_t gva = task_page(vcpu);
-  uint8_t* tss = page + kTssOffset;
+  uint8_t* tss = task(vcpu) + kTssOffset;
   uint64_t ist1 = gva + kIst1Top, ist2 = gva + kIst2Top;
   memcpy(tss + 4, &ist1, 8);   // RSP0, unused while every gate has an IST
   memcpy(tss + 36, &ist1, 8);  // IST1
@@ -240,7 +241,6 @@ uint8_t* GuestTables::init_task(unsigned vcpu) {
   uint64_t shared = task_page(vcpu / kGroup * kGroup) + kGroup * kPage;
   tables_->set_special(shared, area_->gpa(deny_), kRead, false);
   tables_->set_special(shared + kPage, area_->gpa(deny_ + 1), kRead, false);
-  return page;
 }
 
 uint64_t* GuestTables::cell(unsigned vcpu) const {

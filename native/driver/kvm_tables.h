@@ -72,8 +72,10 @@ class PageTables {
 class GuestTables {
  public:
   int init(SystemArea& area, PageTables& tables);
-  /// Fills the vCPU's page (TSS and stacks) and maps it; returns the monitor's alias of it.
-  uint8_t* init_task(unsigned vcpu);
+  /// Fills the vCPU's page (TSS and stacks) and maps it.
+  void init_task(unsigned vcpu);
+  /// The monitor's alias of that page.
+  uint8_t* task(unsigned vcpu) const;
   uint64_t* cell(unsigned vcpu) const;
 
  private:

@@ -8,36 +8,26 @@
 #include <algorithm>
 #include <vector>
 
+#include "native/driver/device.h"
 #include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_machine.h"
 
 namespace km::kvm {
 namespace {
 
-static_assert(sizeof(Regs) == sizeof(kvm_regs));
-static_assert(offsetof(Regs, rsp) == offsetof(kvm_regs, rsp) && offsetof(Regs, r8) == offsetof(kvm_regs, r8) &&
-              offsetof(Regs, rip) == offsetof(kvm_regs, rip) && offsetof(Regs, rflags) == offsetof(kvm_regs, rflags));
-
-// Numbers as C has them: flexible arrays in <linux/kvm.h> of Debian 12 are another size in C++ (see kvm.cc).
-struct XsaveArea {
-  uint32_t region[1024];
-};
-constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea), kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
 constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, XsaveArea);
-static_assert(kGetXsave == 0x9000aea4 && kSetXsave == 0x5000aea5 && kGetXsave2 == 0x9000aecf);
+static_assert(kGetXsave2 == 0x9000aecf);
 
 // RFLAGS a payload may own: CF PF AF ZF SF TF DF OF NT RF AC ID.
 constexpr uint64_t kUserFlags = 0x254dd5;
 // IF reads as set like under Linux. IOPL 3: on some hosts `out` asks for it besides the I/O bitmap.
 constexpr uint64_t kForcedFlags = 0x3202;
-constexpr uint8_t kGeneralProtection = 13, kPageFault = 14;
-
-bool canonical(uint64_t addr) { return static_cast<uint64_t>(static_cast<int64_t>(addr << 16) >> 16) == addr; }
 uint64_t user_flags(uint64_t flags) { return (flags & kUserFlags) | kForcedFlags; }
 
 }  // namespace
 
-KvmVcpu::KvmVcpu(KvmMachine& machine, VcpuSlot slot) : machine_(machine), slot_(slot) {}
+KvmVcpu::KvmVcpu(KvmMachine& machine, VcpuSlot slot)
+    : machine_(machine), slot_(slot), task_page_(machine.task(slot.index)) {}
 
 KvmVcpu::~KvmVcpu() { machine_.release_vcpu(slot_); }
 
@@ -50,13 +40,12 @@ int KvmVcpu::reset(const kvm_sregs& sregs, bool reused) {
   run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
   regs().rflags = kForcedFlags;
   *cell() = 0;
-  if (!reused) return 0;
-  return machine_.set_initial_xstate(*this);
+  return reused ? set_xstate(initial_xstate(machine_.xstate_size()).data()) : 0;
 }
 
 KvmVcpu::Frame& KvmVcpu::frame() {
   // The gates push exactly this; the page belongs to this vCPU alone and is not reachable at CPL 3.
-  return *reinterpret_cast<Frame*>(slot_.task_page + kFrameOffset);
+  return *reinterpret_cast<Frame*>(task_page_ + kFrameOffset);
 }
 
 void KvmVcpu::leave_by_iret() {

@@ -7,18 +7,11 @@
 #include <atomic>
 
 #include "native/driver/driver.h"
+#include "native/driver/vcpu_pool.h"
 
 namespace km::kvm {
 
 class KvmMachine;
-
-/// What survives a payload thread: KVM cannot destroy a vCPU before its VM, so they are reused.
-struct VcpuSlot {
-  unsigned index = 0;
-  int fd = -1;
-  kvm_run* run = nullptr;
-  uint8_t* task_page = nullptr;
-};
 
 class KvmVcpu final : public Vcpu {
  public:
@@ -63,6 +56,7 @@ class KvmVcpu final : public Vcpu {
 
   KvmMachine& machine_;
   VcpuSlot slot_;
+  uint8_t* task_page_;  // TSS and stacks of this vCPU
   Stance stance_ = Stance::kUser;
   uint64_t trampoline_rip_ = 0;
   volatile bool kicked_ = false;
