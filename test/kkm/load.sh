@@ -33,7 +33,8 @@ case $case in
     expect 24 "loaded already"
     rmmod kkm
     cp kkm.ko good.ko
-    sed 's/vermagic=[0-9]/vermagic=9/' good.ko >kkm.ko # the module says it is for another kernel
+    # It says it is for a kernel built otherwise; the version alone does not count where symbols have versions.
+    sed 's/\(vermagic=[^ ]* S\)MP/\1XX/' good.ko >kkm.ko
     expect 22 "not for the running kernel"
     head -c 1000 good.ko >kkm.ko
     expect 22 "not for the running kernel"
@@ -58,9 +59,11 @@ case $case in
     expect 20 "sign kkm.ko"
     ;;
   kkm-load-noxsave)
-    before=$(dmesg | grep -c 'kkm: ')
     expect 23 XSAVE
-    [ "$(dmesg | grep -c 'kkm: ')" = $((before + 1)) ] || { echo "FAIL: not one line in dmesg"; failed=1; }
+    # busybox's insmod tries each of the two system calls: twice the same line
+    dmesg | sed -n 's/^\[[^]]*\] \(kkm: cannot load.*\)/\1/p' | sort | uniq -c >lines
+    cat lines
+    [ "$(wc -l <lines)" = 1 ] || { echo "FAIL: not one line in dmesg"; failed=1; }
     ;;
   *) echo "kkm_load=$case is no case of this script"; failed=1 ;;
 esac

@@ -23,11 +23,16 @@ for file in /lab/modules/*.ko; do
   insmod "$file" || fail "cannot load $file"
 done
 
+# the port's name comes from the host by a message of its own, on a loaded host some time after the driver is there
 port=
-for name in /sys/class/virtio-ports/*/name; do
-  [ "$(cat "$name" 2>/dev/null)" = lab ] && port=/dev/$(basename "$(dirname "$name")")
+for turn in $(seq 300); do
+  for name in /sys/class/virtio-ports/*/name; do
+    [ "$(cat "$name" 2>/dev/null)" = lab ] && port=/dev/$(basename "$(dirname "$name")")
+  done
+  [ -c "$port" ] && break
+  sleep 0.1
 done
-[ -n "$port" ] || fail "the virtio-serial port named lab is missing"
+[ -c "$port" ] || fail "the virtio-serial port named lab is missing"
 
 root=
 if [ "$STYLE" = root ]; then
