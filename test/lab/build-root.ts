@@ -2,7 +2,8 @@
 // A Debian release's toolchain in the cache, entered by chroot: a kernel's modules want the compiler and the kbuild
 // programs of about its own age, not the host's.
 
-import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { installation, unpack } from "./apt.js";
@@ -43,13 +44,17 @@ async function fill(
   compiler: string,
   root: string,
 ): Promise<void> {
+  const names = [...tools, ...kbuildNeeds, ...kbuildUses[release], ...packages, compiler];
+  await unpack(release, await installation(release, names), root);
   // packages are unpacked without their scripts, so what those would set up is set up here: merged /usr, sh, awk, cc
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
     await mkdir(join(root, "usr", name), { recursive: true });
+    if (existsSync(join(root, name))) {
+      await execa("cp", ["-a", `${join(root, name)}/.`, join(root, "usr", name)]);
+      await rm(join(root, name), { recursive: true });
+    }
     await symlink(`usr/${name}`, join(root, name));
   }
-  const names = [...tools, ...kbuildNeeds, ...kbuildUses[release], ...packages, compiler];
-  await unpack(release, await installation(release, names), root);
   await symlink("mawk", join(root, "usr/bin/awk"));
   for (const name of ["gcc", "cc"]) await symlink(compiler, join(root, "usr/bin", name)).catch(() => {});
   for (const name of ["proc", "dev", "build", "tmp"]) await mkdir(join(root, name), { recursive: true });
@@ -57,17 +62,18 @@ async function fill(
   await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
 }
 
-/**
- * The root directory of a release's toolchain with `compiler`, made on first use.
- * @param packages what it must have beyond the needs of a module's build
- */
-export function buildRoot(
-  release: ReleaseName,
-  compiler: string,
-  packages: readonly string[] = [],
-): Promise<string> {
-  const name = [release, compiler, ...(packages.length > 0 ? ["full"] : [])].join("-");
-  return buildOnce(cachePath("build-roots", name), (root) => fill(release, packages, compiler, root));
+/** What a root has beyond the needs of a module's build; `name` tells it from others of the release. */
+export interface RootExtras {
+  readonly name: string;
+  readonly packages: readonly string[];
+}
+
+/** The root directory of a release's toolchain with `compiler`, made on first use. */
+export function buildRoot(release: ReleaseName, compiler: string, extras?: RootExtras): Promise<string> {
+  const name = [release, compiler, ...(extras ? [extras.name] : [])].join("-");
+  return buildOnce(cachePath("build-roots", name), (root) =>
+    fill(release, extras?.packages ?? [], compiler, root),
+  );
 }
 
 export interface ChrootResult {

@@ -31,7 +31,7 @@ const buildTools = [
 ];
 
 function toolRoot(kernel: BuiltKernel): Promise<string> {
-  return buildRoot(kernel.release, kernel.compiler, buildTools);
+  return buildRoot(kernel.release, kernel.compiler, { name: "full", packages: buildTools });
 }
 
 /** Where the trees are. They outlive an interrupted build, which then goes on where it was. */

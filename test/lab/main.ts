@@ -9,6 +9,7 @@ import { messageOf } from "./errors.js";
 import { fetchCommand } from "./fetch-command.js";
 import { defaultKernel, kernels } from "./kernels.js";
 import { listCommand, matrixCommand } from "./matrix-command.js";
+import { packagingCommand } from "./packaging-command.js";
 import { projectRoot } from "./paths.js";
 import { runCommand } from "./run-command.js";
 import { selftestCommand } from "./selftest-command.js";
@@ -93,6 +94,16 @@ lab
   .option("--refresh", "fetch the newest even where the cache has one", false)
   .action(async (options) => {
     process.exitCode = await fetchCommand(options);
+  });
+
+lab
+  .command("packaging")
+  .description(
+    "kkm/build.sh must tell failures apart, DKMS must take the module: tried in a kernel's build root",
+  )
+  .option("--kernel <id>", `one of ${kernelNames}`, defaultKernel)
+  .action(async (options) => {
+    process.exitCode = await packagingCommand(options.kernel);
   });
 
 lab

@@ -3,6 +3,7 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { buildPayloads } from "../helpers/payloads.js";
 import { buildModule, ModuleBuildError } from "./build-module.js";
 import { cachePath } from "./cache.js";
 import { GuestError, messageOf, Unavailable } from "./errors.js";
@@ -45,6 +46,7 @@ const skipStatus = 77; // automake's, known to test scripts everywhere
 
 /** Builds what the suite wants in $LAB_SUITE. */
 async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
+  if (suite.payloads) await buildPayloads();
   const files: GuestFile[] = [{ path: "script.sh", source: join(projectRoot, suite.script) }];
   for (const program of suite.programs ?? []) {
     files.push({ path: program.name, source: await staticProgram(program), executable: true });
@@ -77,7 +79,7 @@ async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: strin
   const cwd = suite.style === "root" ? projectRoot : "/run/kontain-lab/suite";
   const script = "/run/kontain-lab/suite/script.sh";
   const timeoutSeconds = how.timeoutSeconds ?? suite.timeoutSeconds;
-  const result = await guest.run(["sh", script], { cwd, timeoutSeconds, env: how.env ?? {} });
+  const result = await guest.run(["sh", script], { cwd, timeoutSeconds, env: { ...suite.env, ...how.env } });
   const log = await guest.kernelLog();
   const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
   const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);

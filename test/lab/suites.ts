@@ -14,6 +14,10 @@ export interface Suite {
   readonly cpus: number;
   /** Load kvm and kvm-amd. */
   readonly kvm: boolean;
+  /** Environment of the script; --env goes before it. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Build test/payloads on the host before: the guest sees them, but would take an hour over them. */
+  readonly payloads?: boolean;
   /** Run by sh in the guest; path below the checkout. Exit 0 passes, 77 skips (last line: why), all else fails. */
   readonly script: string;
   /** Bound on the script; the boot has its own. */
@@ -62,6 +66,55 @@ const loadCases = [
     summary: "the module names what the machine lacks",
     kernelArgs: ["noxsave"],
   },
+];
+
+/**
+ * Test files of the checkout, run in the guest on one of its devices. One CPU: threads under nested SVM stall on two.
+ * @param device what km runs on; without it, the tests choose
+ */
+function toolkit(
+  name: string,
+  summary: string,
+  tests: string,
+  timeoutSeconds: number,
+  device?: string,
+): Suite {
+  return {
+    name,
+    summary,
+    style: "root",
+    cpus: 1,
+    kvm: true,
+    builtModules: ["kkm"],
+    payloads: true,
+    script: "test/lab/suites/toolkit.sh",
+    env: { TOOLKIT_TESTS: tests, ...(device ? { KONTAIN_TEST_DEVICE: device } : {}) },
+    timeoutSeconds,
+  };
+}
+
+const PROGRAMS =
+  "test/programs/programs.test.ts test/programs/hypercalls.test.ts test/programs/safety.test.ts";
+const FEATURES = "test/programs/features.test.ts";
+const MACHINE = "test/machine test/programs/devices.test.ts";
+
+const toolkitSuites: readonly Suite[] = [
+  toolkit(
+    "machine",
+    "the driver interface on /dev/kvm (nested SVM) and /dev/kkm, side by side",
+    MACHINE,
+    1800,
+  ),
+  toolkit(
+    "programs",
+    "km on /dev/kkm: programs do what they do natively, safely",
+    PROGRAMS,
+    3600,
+    "/dev/kkm",
+  ),
+  toolkit("features", "km on /dev/kkm: the feature payloads", FEATURES, 3600, "/dev/kkm"),
+  toolkit("programs-svm", "km on /dev/kvm: as programs", PROGRAMS, 3600, "/dev/kvm"),
+  toolkit("features-svm", "km on /dev/kvm: as features", FEATURES, 5400, "/dev/kvm"),
 ];
 
 export const suites: readonly Suite[] = [
@@ -135,6 +188,7 @@ export const suites: readonly Suite[] = [
     programs: kkmPrograms("fuzz_guest", "fuzz_ioctl"),
     timeoutSeconds: 300,
   },
+  ...toolkitSuites,
 ];
 
 export function suiteByName(name: string): Suite {
