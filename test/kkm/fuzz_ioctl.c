@@ -12,6 +12,7 @@
 #define PROCESSES 3
 #define THREADS 3
 #define FDS 8
+#define LARGEST 16384  /* bytes one ioctl may write */
 
 static const unsigned long commands[] = {
     KVM_GET_API_VERSION, KVM_CREATE_VM, KVM_CHECK_EXTENSION, KVM_GET_VCPU_MMAP_SIZE, 0xc008ae05, 0xc004ae02,
@@ -52,8 +53,20 @@ static uint64_t interesting(void) {
   return values[rnd() % (sizeof(values) / sizeof(values[0]))];
 }
 
+/*
+ * Not for the kernel to write to: guest code (QEMU 7.2 crashes guests at far returns, see fuzz_guest.c), and this
+ * program itself, which a static link puts among the addresses that are tried.
+ */
+static bool ours(uint64_t address) {
+  extern const char __executable_start[];
+  uint64_t guest = (uintptr_t)mem, image = (uintptr_t)__executable_start;
+
+  return (address >= guest && address < guest + GUEST_SIZE) ||
+         (address >= image - LARGEST && address < (uintptr_t)sbrk(0));
+}
+
 static void *fuzz(void *arg) {
-  uint64_t *buffer = calloc(2, 16384);
+  uint64_t *buffer = calloc(2, LARGEST);
 
   state = (uintptr_t)arg | 1;
   while (!stop) {
@@ -64,8 +77,7 @@ static void *fuzz(void *arg) {
     for (int k = 0; k < 16; k++)
       buffer[rnd() % (k & 1 ? 512 : 8)] = interesting();
     argument = rnd() % 8 ? (uintptr_t)buffer : interesting();
-    /* What the kernel writes must not become code: QEMU 7.2 crashes guests at far returns (see fuzz_guest.c). */
-    if (argument >= (uintptr_t)mem && argument < (uintptr_t)mem + GUEST_SIZE)
+    if (ours(argument))
       argument = (uintptr_t)buffer;
     if (cmd == KVM_RUN)
       argument = 0;
