@@ -50,6 +50,7 @@ class Device : public Driver {
 
   const Capabilities& capabilities() const override { return capabilities_; }
   const char* path() const override { return path_.c_str(); }
+  int fd() const override { return fd_; }
 
  protected:
   /// Checks the API version and asks for the limits. 0 or -errno with the failing step in *what.

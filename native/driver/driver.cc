@@ -19,6 +19,10 @@ std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** w
     *what = "open";
     return nullptr;
   }
+  return adopt_driver(fd, path, error, what);
+}
+
+std::unique_ptr<Driver> adopt_driver(int fd, const char* path, int* error, const char** what) {
   *what = "descriptor for the device";
   fd = keep_private(fd);
   if (fd < 0) {

@@ -142,12 +142,17 @@ class Driver {
   virtual ~Driver() = default;
   virtual const Capabilities& capabilities() const = 0;
   virtual const char* path() const = 0;
+  /// Private descriptor of the device.
+  virtual int fd() const = 0;
   virtual std::unique_ptr<Machine> create_machine(const MachineOptions&, int* error, const char** what) = 0;
 };
 
 /// Opens exactly `path` (e.g. "/dev/kvm") and finds out what it is: KKM answers ioctl 0xAEFF with 0x6B6B6D.
 /// Returns nullptr with errno in *error and the failing step in *what.
 std::unique_ptr<Driver> open_driver(const char* path, int* error, const char** what);
+
+/// The same over an open descriptor of the device, which it takes over. `path`: what to call it.
+std::unique_ptr<Driver> adopt_driver(int fd, const char* path, int* error, const char** what);
 
 /// Devices in the order they are tried without --virt-device: /dev/kontain, /dev/kvm, /dev/kkm.
 extern const char* const kDeviceSearchOrder[3];

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <charconv>
 #include <string_view>
 
 #include "native/km/options_table.h"
@@ -172,7 +173,30 @@ Strings to_strings(char** list) {
   return strings;
 }
 
+/// A descriptor number and the comma behind it; moves `*at` past both.
+bool take_fd(const std::string& text, size_t* at, int* fd) {
+  const char* start = text.data() + *at;
+  const char* end = text.data() + text.size();
+  auto [stop, error] = std::from_chars(start, end, *fd);
+  if (error != std::errc{} || stop == end || *stop != ',' || *fd < 0) return false;
+  *at = static_cast<size_t>(stop - text.data()) + 1;
+  return true;
+}
+
 }  // namespace
+
+std::string to_text(const Handed& handed) {
+  return std::to_string(handed.device) + "," + std::to_string(handed.self) + "," + handed.device_path;
+}
+
+bool from_text(const std::string& text, Handed* handed) {
+  size_t at = 0;
+  Handed read;
+  if (!take_fd(text, &at, &read.device) || !take_fd(text, &at, &read.self) || at == text.size()) return false;
+  read.device_path = text.substr(at);
+  *handed = read;
+  return true;
+}
 
 Command parse_options(const Strings& arguments, const Strings& environment, Options* options,
                       std::string* text) {

@@ -10,6 +10,17 @@ namespace km {
 
 using Strings = std::vector<std::string>;
 
+/// Descriptors one monitor leaves open for the next at the payload's execve: after chroot or setuid it could not open
+/// them itself. Written and read as "DEVICE,SELF,PATH".
+struct Handed {
+  int device = -1;
+  int self = -1;            ///< the monitor's executable
+  std::string device_path;  ///< what the device was opened as
+};
+
+std::string to_text(const Handed& handed);
+bool from_text(const std::string& text, Handed* handed);
+
 struct Options {
   std::string program;       ///< as typed; not yet looked up
   Strings argv;              ///< of the payload, argv[0] included
@@ -29,6 +40,7 @@ struct Options {
   std::string device;         ///< empty: search
   std::string trace;          ///< what trace_syscalls() takes; empty: nothing
   bool from_exec = false;     ///< started by another km on behalf of its payload's execve
+  Handed handed;              ///< with from_exec
   Strings carried;            ///< options for the monitor of the next program when the payload execs
 };
 

@@ -73,6 +73,12 @@ bool set_copyenv(ParseState& state, const std::string& value, std::string* why) 
   return false;
 }
 
+bool set_handed(ParseState& state, const std::string& value, std::string* why) {
+  if (from_text(value, &state.options->handed)) return true;
+  *why = "needs DEVICE,SELF,PATH, not '" + value + "'";
+  return false;
+}
+
 bool set_argv0(ParseState& state, const std::string& value, std::string*) {
   state.argv0 = value;
   state.argv0_given = true;
@@ -149,6 +155,7 @@ constexpr OptionSpec kOptions[] = {
     {"disable-1g-pages", 0, kNone, kNoEffect, "", "Guest page tables use 4 KiB and 2 MiB pages.", nullptr},
 
     {"argv0", 0, kRequired, kInternal, "NAME", "", set_argv0},
+    {"handed", 0, kRequired, kInternal, "DEVICE,SELF,PATH", "", set_handed},
 
     {"gdb-server-port", 'g', kOptional, kUnavailable, "PORT", "Debug the payload with gdb.", nullptr},
     {"gdb-listen", 0, kNone, kUnavailable, "", "Let gdb attach later.", nullptr},

@@ -62,6 +62,9 @@ int64_t check_file(const std::string& file, const std::vector<std::string>& argv
   return -error.error;
 }
 
+/// Lets the next monitor have `fd`, or takes it back.
+void keep_over_exec(int fd, bool keep) { fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC); }
+
 int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string> argv, std::vector<std::string> envp) {
   Process& p = *thread.process;
   if (file == "/proc/self/exe" || file == "/proc/" + std::to_string(getpid()) + "/exe") file = p.exe_path;
@@ -71,15 +74,22 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
   std::vector<std::string> words{"km"};
   for (const std::string& option : p.options->carried) words.push_back(option);
   words.push_back("--argv0=" + argv.front());
+  const Handed handed{p.driver->fd(), p.self_fd, p.driver->path()};
+  words.push_back("--handed=" + to_text(handed));
   words.emplace_back("--");
   words.push_back(file);
   words.insert(words.end(), argv.begin() + 1, argv.end());
   KM_TRACE(Tag::kExec, "exec %s", file.c_str());
   std::vector<char*> argument_list = pointers(words), environment = pointers(envp);
-  // By descriptor: works after chroot and without /proc. It is close-on-exec like all private ones.
-  return host_syscall(SYS_execveat, p.self_fd, reinterpret_cast<uint64_t>(""),
-                      reinterpret_cast<uint64_t>(argument_list.data()), reinterpret_cast<uint64_t>(environment.data()),
-                      AT_EMPTY_PATH);
+  keep_over_exec(handed.device, true);
+  keep_over_exec(handed.self, true);
+  // By descriptor: works after chroot and without /proc.
+  const int64_t rc = host_syscall(
+      SYS_execveat, p.self_fd, reinterpret_cast<uint64_t>(""), reinterpret_cast<uint64_t>(argument_list.data()),
+      reinterpret_cast<uint64_t>(environment.data()), AT_EMPTY_PATH);
+  keep_over_exec(handed.device, false);
+  keep_over_exec(handed.self, false);
+  return rc;
 }
 
 int64_t exec_guest(GuestThread& thread, const std::string& file, uint64_t argv_array, uint64_t envp_array) {

@@ -47,11 +47,11 @@ std::string device_advice(const char* path, int error, std::string_view step) {
   }
 }
 
-/// One device: opened and a machine made on it, or the reason in `why`.
-bool try_device(Process& p, const char* path, std::string* why) {
+/// One device: opened (or taken over when `fd` is given) and a machine made on it, or the reason in `why`.
+bool try_device(Process& p, const char* path, std::string* why, int fd = -1) {
   int error = 0;
   const char* what = "";
-  p.driver = open_driver(path, &error, &what);
+  p.driver = fd >= 0 ? adopt_driver(fd, path, &error, &what) : open_driver(path, &error, &what);
   if (p.driver != nullptr) p.machine = p.driver->create_machine(p.machine_options, &error, &what);
   if (p.machine != nullptr) return true;
   p.driver.reset();
@@ -59,7 +59,10 @@ bool try_device(Process& p, const char* path, std::string* why) {
   return false;
 }
 
-bool open_device(Process& p, const std::string& wanted, std::string* why) {
+bool open_device(Process& p, const Options& options, std::string* why) {
+  const Handed& handed = options.handed;
+  if (handed.device >= 0) return try_device(p, handed.device_path.c_str(), why, handed.device);
+  const std::string& wanted = options.device;
   if (!wanted.empty()) return try_device(p, wanted.c_str(), why);
   std::string first;
   for (const char* path : kDeviceSearchOrder) {
@@ -123,9 +126,9 @@ int start_payload(const Options& options, std::string* why) {
   }
   p.exe_path = program.path;
   p.argv = program.argv;
-  if (!open_device(p, options.device, why)) return kExitUsage;
+  if (!open_device(p, options, why)) return kExitUsage;
   p.memory = std::make_unique<AddressSpace>(*p.machine);
-  int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+  int self = options.handed.self >= 0 ? options.handed.self : open("/proc/self/exe", O_PATH | O_CLOEXEC);
   if (self >= 0) p.self_fd = make_private_fd(self);
 
   GuestThread& main_thread = *new GuestThread;  // lives as long as the process
