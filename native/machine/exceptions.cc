@@ -2,12 +2,14 @@
 #include "native/machine/exceptions.h"
 
 #include <string.h>
+#include <sys/syscall.h>
 
 #include <vector>
 
 #include "native/base/log.h"
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
+#include "native/syscalls/syscalls.h"
 
 namespace km {
 namespace {
@@ -19,7 +21,7 @@ enum Vector : uint8_t {
 };
 
 // Page-fault error code (SDM vol. 3, 4.7) and the first address that is not user space.
-constexpr uint64_t kProtection = 1, kReservedBit = 8;
+constexpr uint64_t kProtection = 1, kReservedBit = 8, kFetch = 16;
 constexpr uint64_t kUserEnd = 0x7ffffffff000;
 
 /// What Linux sends (arch/x86/kernel/traps.c) for the vectors that need no further look.
@@ -59,7 +61,25 @@ int float_code(GuestThread& t, uint8_t vector) {
   return 0;
 }
 
+/// A call into the page at the end of the address space, where Linux once had code for three system calls and still
+/// answers them: old static programs make them (arch/x86/entry/vsyscall).
+bool serve_vsyscall(GuestThread& t, const Exit& exit) {
+  constexpr uint64_t kVsyscallPage = 0xffffffffff600000, kStride = 1024;
+  constexpr uint64_t kNumbers[] = {SYS_gettimeofday, SYS_time, SYS_getcpu};
+  Regs& r = t.vcpu->regs();
+  const uint64_t offset = exit.address - kVsyscallPage;
+  if (!(exit.error_code & kFetch) || exit.address != r.rip || offset % kStride != 0 || offset / kStride > 2) return false;
+  uint64_t caller = 0;
+  if (copy_from_guest(&caller, r.rsp, sizeof caller) != 0) return false;
+  const uint64_t args[6] = {r.rdi, r.rsi, r.rdx, 0, 0, 0};
+  r.rax = static_cast<uint64_t>(dispatch_syscall(t, kNumbers[offset / kStride], args));
+  r.rip = caller;
+  r.rsp += sizeof caller;
+  return true;
+}
+
 void serve_page_fault(GuestThread& t, const Exit& exit) {
+  if (serve_vsyscall(t, exit)) return;
   FaultVerdict verdict = t.process->memory->page_fault(exit.address, exit.error_code);
   KM_TRACE(Tag::kMem, "#PF address 0x%lx error 0x%x rip 0x%lx -> signal %d", exit.address, exit.error_code,
            t.vcpu->regs().rip, verdict.signo);

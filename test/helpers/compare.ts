@@ -2,6 +2,7 @@
 // One case, run natively and under km in the same directory: everything a caller can see must be the same.
 import { join } from "node:path";
 import type { ExecutionContext } from "ava";
+import { DEVICE_OPTIONS } from "./device.js";
 import { KM } from "./paths.js";
 import type { Outcome, Place } from "./place.js";
 
@@ -85,7 +86,7 @@ export async function compare(
     const native = await observe(place, kase, command, cwd);
     t.is(native.status, kase.status ?? 0, `native run: ${native.stderr}`);
     const log = join(cwd, "km.log");
-    const km = await observe(place, kase, [KM, "-k", log, ...kmOptions, ...command], cwd);
+    const km = await observe(place, kase, [KM, "-k", log, ...DEVICE_OPTIONS, ...kmOptions, ...command], cwd);
     t.is(km.status, native.status, `status; stderr: ${km.stderr}`);
     if (!km.stdout.equals(native.stdout)) t.fail(["stdout differs", ...differences(km, native)].join("\n"));
     const said = kase.deaths ? km.stderr.replace(COMPLAINT, "") : km.stderr;

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lab's guest as a place to run programs: the host's files under an overlay, /dev/kvm by nested SVM.
 import { type Guest, openGuest } from "../lab/index.js";
-import { ENVIRONMENT, type Outcome, type Place, signalName } from "./place.js";
-
-/** How much slower the guest's emulated processor is, at most. */
-const PATIENCE = 6;
+import { ENVIRONMENT, type Outcome, PATIENCE, type Place, signalName } from "./place.js";
 
 export interface GuestPlace extends Place {
   close(): Promise<void>;

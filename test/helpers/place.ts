@@ -2,6 +2,7 @@
 // Where programs run: on this machine, or in a guest of the lab that has the same files. The same cases run in both.
 import { constants } from "node:os";
 import { execa } from "execa";
+import { EMULATED } from "./device.js";
 import { inScratch } from "./paths.js";
 
 export interface Job {
@@ -35,8 +36,11 @@ export const ENVIRONMENT: Readonly<Record<string, string>> = {
   TZ: "UTC",
 };
 
+/** How much slower the guest's emulated processor is, at most. */
+export const PATIENCE = 6;
+
 export const here: Place = {
-  size: "host",
+  size: EMULATED ? "guest" : "host",
   inScratch,
   async run({ command, cwd, env, stdin, seconds }) {
     const [program, ...args] = command;
@@ -49,7 +53,7 @@ export const here: Place = {
       ...(stdin === undefined ? { stdin: "ignore" as const } : { input: stdin }),
       reject: false,
       stripFinalNewline: false,
-      timeout: seconds * 1000,
+      timeout: seconds * 1000 * (EMULATED ? PATIENCE : 1),
       killSignal: "SIGKILL",
       maxBuffer: 1 << 28,
     });

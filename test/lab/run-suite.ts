@@ -26,6 +26,8 @@ export interface SuiteResult {
   readonly seconds: number;
   /** Why it failed or was skipped. */
   readonly reason?: string;
+  /** What the script of a suite of figures printed. */
+  readonly figures?: string;
   /** What the script printed and the kernel logged. */
   readonly logPath?: string;
   readonly consolePath?: string;
@@ -40,7 +42,7 @@ export interface HowToRun {
   readonly timeoutSeconds?: number | undefined;
 }
 
-type Verdict = Pick<SuiteResult, "outcome" | "reason">;
+type Verdict = Pick<SuiteResult, "outcome" | "reason" | "figures">;
 
 const skipStatus = 77; // automake's, known to test scripts everywhere
 
@@ -84,7 +86,8 @@ async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: strin
   const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
   const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);
   await writeFile(logPath, text.join("\n"));
-  return judge(timeoutSeconds, result, kernelComplaints(log, suite.outOfMemory)[0]);
+  const verdict = judge(timeoutSeconds, result, kernelComplaints(log, suite.outOfMemory)[0]);
+  return suite.figures ? { ...verdict, figures: result.stdout.trimEnd() } : verdict;
 }
 
 /** Runs a suite on a kernel. Never throws: whatever happens is the result. */

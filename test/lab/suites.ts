@@ -38,6 +38,10 @@ export interface Suite {
   readonly files?: readonly string[];
   /** It lets the OOM killer work: that killer's reports are no complaint. */
   readonly outOfMemory?: boolean;
+  /** Count instructions instead of time: in the guest each takes a nanosecond, whatever the host does meanwhile. */
+  readonly icount?: boolean;
+  /** What it prints is its result and shown below the table. */
+  readonly figures?: boolean;
   /** Kernels it makes sense on; default all. */
   readonly on?: (kernel: Kernel) => boolean;
 }
@@ -117,6 +121,42 @@ const toolkitSuites: readonly Suite[] = [
   toolkit("features-svm", "km on /dev/kvm: as features", FEATURES, 5400, "/dev/kvm"),
 ];
 
+/** Measurements: by the clock, and by counting instructions, which repeats whatever the host's load. */
+const benchCases = [
+  {
+    name: "kkm-bench",
+    summary: "system call and page fault: native, KVM (SVM), KKM, on one boot",
+    style: "root",
+    cpus: 1,
+    icount: false,
+    kernelArgs: [],
+  },
+  {
+    name: "kkm-bench-count",
+    summary: "the same in instructions",
+    style: "root",
+    cpus: 1,
+    icount: true,
+    kernelArgs: [],
+  },
+  {
+    name: "kkm-pair",
+    summary: "KKM's exits and faults, guest and monitor on one CPU and on two",
+    style: "initramfs",
+    cpus: 2,
+    icount: false,
+    kernelArgs: ["kkm_bench=pair"],
+  },
+  {
+    name: "kkm-pair-count",
+    summary: "the same in instructions",
+    style: "initramfs",
+    cpus: 2,
+    icount: true,
+    kernelArgs: ["kkm_bench=pair"],
+  },
+] as const;
+
 export const suites: readonly Suite[] = [
   {
     name: "boot",
@@ -174,6 +214,24 @@ export const suites: readonly Suite[] = [
       builtModules: ["kkm"],
       kernelArgs: [`kkm_load=${name}`, ...kernelArgs],
       timeoutSeconds: 60,
+    }),
+  ),
+  ...benchCases.map(
+    ({ name, summary, style, cpus, icount, kernelArgs }): Suite => ({
+      name,
+      summary,
+      style,
+      cpus,
+      icount,
+      kernelArgs,
+      kvm: style === "root",
+      ...(style === "root" ? {} : { cpuModel: "max" }),
+      script: "test/kkm/bench.sh",
+      builtModules: ["kkm"],
+      programs: [{ name: "kkm-payload", sources: ["test/kkm/payload.c"] }, ...kkmPrograms("bench")],
+      figures: true,
+      timeoutSeconds: 400,
+      on: ({ id }) => id === "6.1" || id === "6.12",
     }),
   ),
   {

@@ -2,7 +2,7 @@
 // One suite, every driver: a test written with `onEachDriver` runs once on each device of this machine that works.
 import test, { type ExecutionContext } from "ava";
 import { type Driver, type Machine, native, type Registers, type Vcpu } from "../../src/monitor/native.js";
-import { SKIPPED } from "./skipped.js";
+import { skipReason } from "../helpers/device.js";
 
 const USABLE = native()
   .probeDrivers()
@@ -53,13 +53,13 @@ function settingOn(path: string): Setting {
 
 type Body = (t: ExecutionContext, setting: Setting) => Promise<void> | void;
 
-/** Declares `title` for every driver found here, less what skipped.ts lists with a reason. */
+/** Declares `title` for every driver found here, less what test/helpers/skipped.ts lists with a reason. */
 export function onEachDriver(title: string, body: Body): void {
   for (const probe of USABLE) {
-    const skip = SKIPPED.find((entry) => entry.driver === probe.kind && entry.test === title);
+    const reason = skipReason("machine", title, probe.kind);
     const name = `${probe.path}: ${title}`;
-    if (skip) {
-      test.skip(`${name} (${skip.reason})`, () => {});
+    if (reason !== undefined) {
+      test.skip(`${name} (${reason})`, () => {});
       continue;
     }
     test.serial(name, async (t) => {

@@ -2,15 +2,17 @@
 // km's own command line: every option the help names, how programs are found, what the log looks like.
 import { chmodSync, copyFileSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
+import { DEVICE, DEVICE_OPTIONS, EMULATED, skipReason } from "../helpers/device.js";
 import { inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
-import { ENVIRONMENT } from "../helpers/place.js";
+import { ENVIRONMENT, PATIENCE } from "../helpers/place.js";
 
 await buildPayloads();
 const HELLO = payload("hello/static-musl");
 const USAGE = 1;
+const LIMIT = 60_000 * (EMULATED ? PATIENCE : 1);
 
 interface Result {
   readonly status: number | string;
@@ -19,14 +21,14 @@ interface Result {
 }
 
 async function km(args: readonly string[], env: Record<string, string> = {}, cwd = "/"): Promise<Result> {
-  const done = await execa(KM, args, {
+  const done = await execa(KM, [...DEVICE_OPTIONS, ...args], {
     cwd,
     env: { ...ENVIRONMENT, ...env },
     extendEnv: false,
     stdin: "ignore",
     reject: false,
     stripFinalNewline: false,
-    timeout: 60_000,
+    timeout: LIMIT,
     killSignal: "SIGKILL",
   });
   return { status: done.signal ?? done.exitCode ?? "not started", stdout: done.stdout, stderr: done.stderr };
@@ -39,6 +41,13 @@ function logged(options: readonly string[], program: readonly string[], env: Rec
     const result = await km(["-k", log, ...options, ...program], env);
     return { ...result, log: existsSync(log) ? readFileSync(log, "utf8") : "" };
   });
+}
+
+/** A test that some driver is let off (test/helpers/skipped.ts). */
+function unlessSkipped(title: string, body: (t: ExecutionContext) => Promise<void>): void {
+  const reason = skipReason("programs", title);
+  if (reason === undefined) test(title, body);
+  else test.skip(`${title} (${reason})`, body);
 }
 
 const HELLO_LINE = "hello, world\n";
@@ -83,7 +92,8 @@ test("the help names every option, and each does what it should", async (t) => {
     ...named(help, "\nAccepted without effect:", "\nRefused:"),
   ];
   t.deepEqual([...offered].sort(), Object.keys(ACCEPTED).sort(), "an option has a test here");
-  for (const options of Object.values(ACCEPTED)) {
+  for (const [name, options] of Object.entries(ACCEPTED)) {
+    if (skipReason("programs", `--${name}`)) continue;
     const result = await logged(options, [HELLO]);
     t.is(result.status, 0, options.join(" "));
     t.is(result.stdout, options[0]?.startsWith("--log-to") ? "" : HELLO_LINE, options.join(" "));
@@ -231,7 +241,7 @@ test("--hcall-stats counts what the payload called", async (t) => {
   t.regex(row ?? "", / 3 +0 +\d+\.\d +\d+\.\d+ +write$/, log);
 });
 
-test("the clock needs no exit", async (t) => {
+unlessSkipped("the clock needs no exit", async (t) => {
   const script = "import time\nfor i in range(2000): time.monotonic(); time.time()";
   const { log, status } = await logged(["-S"], ["/usr/bin/python3", "-c", script]);
   t.is(status, 0);
@@ -249,7 +259,7 @@ test("--kill-unimpl-scall", async (t) => {
   t.is((await logged([], ["/usr/bin/python3", "-c", script], { KM_KILL_UNIMPL_SCALL: "" })).status, "SIGSYS");
 });
 
-test("--vendorid", async (t) => {
+unlessSkipped("--vendorid", async (t) => {
   const vendor = payload("flags/vendor");
   const native = await execa(vendor);
   t.is((await km([vendor])).stdout, `${native.stdout}\n`);
@@ -257,7 +267,11 @@ test("--vendorid", async (t) => {
 });
 
 test("--wait-for-signal", async (t) => {
-  const child = execa(KM, ["--wait-for-signal", HELLO], { reject: false, stdin: "ignore", timeout: 30_000 });
+  const child = execa(KM, [...DEVICE_OPTIONS, "--wait-for-signal", HELLO], {
+    reject: false,
+    stdin: "ignore",
+    timeout: LIMIT,
+  });
   let said = "";
   for await (const chunk of child.stderr) {
     said += String(chunk);
@@ -272,11 +286,9 @@ test("--wait-for-signal", async (t) => {
 
 test("a device by name, also through a link", async (t) => {
   await inScratch(async (directory) => {
-    const device = ["/dev/kontain", "/dev/kvm", "/dev/kkm"].find(existsSync);
-    t.truthy(device);
     const link = join(directory, "device");
-    symlinkSync(device as string, link);
-    t.deepEqual(await km(["-F", device as string, HELLO]), ok(HELLO_LINE));
+    symlinkSync(DEVICE, link);
+    t.deepEqual(await km(["-F", DEVICE, HELLO]), ok(HELLO_LINE));
     t.deepEqual(await km([`--virt-device=${link}`, HELLO]), ok(HELLO_LINE));
   });
 });
@@ -339,7 +351,11 @@ test("exit status and death are the payload's", async (t) => {
 
 test("a signal sent to km reaches the payload", async (t) => {
   const script = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
-  const child = execa(KM, ["/bin/sh", "-c", script], { reject: false, stdin: "ignore", timeout: 30_000 });
+  const child = execa(KM, [...DEVICE_OPTIONS, "/bin/sh", "-c", script], {
+    reject: false,
+    stdin: "ignore",
+    timeout: LIMIT,
+  });
   child.stdout.once("data", () => child.kill("SIGTERM"));
   const done = await child;
   t.is(done.stdout, "ready\ncaught");

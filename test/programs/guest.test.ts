@@ -3,8 +3,8 @@
 // hardware. The processor is emulated: the feature payloads join only with KONTAIN_TEST_GUEST=all, and everything is left
 // out with KONTAIN_TEST_GUEST=no. A guest that cannot be had is skipped with the reason.
 import test from "ava";
-import { find } from "../helpers/commands.js";
 import { compare } from "../helpers/compare.js";
+import { unavailable } from "../helpers/declare.js";
 import { type GuestPlace, openGuestPlace } from "../helpers/guest.js";
 import { buildPayloads } from "../helpers/payloads.js";
 import { FEATURES, PROGRAMS } from "./table.js";
@@ -28,8 +28,7 @@ if (typeof guest === "string") {
   test.after.always(() => guest.close());
   const features = process.env.KONTAIN_TEST_GUEST === "all" ? FEATURES : [];
   for (const kase of [...PROGRAMS, ...features]) {
-    const missing = (kase.needs ?? []).filter((command) => find(command) === undefined);
-    const why = kase.notInGuest ?? (missing.length > 0 ? `not installed: ${missing.join(", ")}` : undefined);
+    const why = unavailable(kase, true);
     if (why !== undefined) {
       test.serial.skip(`${kase.name} (${why})`, () => undefined);
       continue;

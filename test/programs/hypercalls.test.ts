@@ -2,6 +2,7 @@
 // Payloads that speak the original's hypercall ABI: `out` from CPL 3, block at gs:0. They do not run natively, so what
 // they must print stands here.
 import test, { type ExecutionContext } from "ava";
+import { DEVICE_OPTIONS } from "../helpers/device.js";
 import { inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
 import { here, type Outcome } from "../helpers/place.js";
@@ -15,7 +16,15 @@ test.before(async (t) => {
 function run(options: readonly string[], name: string, ...args: string[]): Promise<Outcome> {
   return inScratch((cwd) =>
     here.run({
-      command: [KM, "-k", `${cwd}/km.log`, ...options, payload(`hypercall/${name}`), ...args],
+      command: [
+        KM,
+        "-k",
+        `${cwd}/km.log`,
+        ...DEVICE_OPTIONS,
+        ...options,
+        payload(`hypercall/${name}`),
+        ...args,
+      ],
       cwd,
       seconds: 120,
     }),

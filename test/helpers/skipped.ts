@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every test that a driver is let off, and why. Nowhere else.
+
+/** Folder of the tests under test/. */
+export type Suite = "machine" | "programs";
+
+export interface Skip {
+  readonly driver: "kvm" | "kkm";
+  readonly suite: Suite;
+  /** Title of the test, without the device. */
+  readonly test: string;
+  readonly reason: string;
+}
+
+export const SKIPPED: readonly Skip[] = [
+  {
+    driver: "kkm",
+    suite: "programs",
+    test: "the clock needs no exit",
+    reason: "no vdso: the kernel's clock pages cannot be shown to another address space",
+  },
+  {
+    driver: "kkm",
+    suite: "programs",
+    test: "--vendorid",
+    reason: "the payload executes CPUID itself: km refuses the option",
+  },
+];

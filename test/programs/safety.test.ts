@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// The payload has one way out, the monitor's, on every driver: no door of the host's kernel opens, and nothing of the
+// monitor's memory can be read, written or executed.
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import { execa } from "execa";
+import { DEVICE_OPTIONS } from "../helpers/device.js";
+import { inScratch, KM } from "../helpers/paths.js";
+import { buildPayloads, payload } from "../helpers/payloads.js";
+import { ENVIRONMENT, here, type Outcome } from "../helpers/place.js";
+
+const DOORS = payload("bad/doors");
+
+test.before(async (t) => {
+  t.timeout(600_000);
+  const complaint = await buildPayloads();
+  if (complaint) t.log(complaint);
+});
+
+interface Try {
+  readonly outcome: Outcome;
+  readonly log: string;
+}
+
+function tryDoor(door: string): Promise<Try> {
+  return inScratch(async (cwd) => {
+    const log = `${cwd}/log`;
+    const command = [KM, "--trace=all", "-k", log, ...DEVICE_OPTIONS, DOORS, door];
+    const outcome = await here.run({ command, cwd, seconds: 60 });
+    return { outcome, log: readFileSync(log, "utf8") };
+  });
+}
+
+/** What the payload prints natively proves that the door is one, and that the test could fail. */
+async function leadsSomewhere(t: ExecutionContext, door: string): Promise<void> {
+  const native = await here.run({ command: [DOORS, door], cwd: "/", seconds: 60 });
+  const open = native.stdout.includes("REACHED");
+  t.log(open ? "natively the kernel answers" : "closed on this machine natively as well");
+}
+
+/** The 32-bit entries: a fault, and nothing has happened. */
+const CLOSED: readonly (readonly [door: string, what: string])[] = [
+  ["int80", "int $0x80"],
+  ["sysenter", "sysenter"],
+  ["int80-32", "int $0x80 from 32-bit code"],
+  ["syscall-32", "syscall from 32-bit code"],
+];
+
+for (const [door, what] of CLOSED) {
+  test.serial(`no door: ${what}`, async (t) => {
+    await leadsSomewhere(t, door);
+    const { outcome } = await tryDoor(door);
+    t.is(outcome.stdout.toString(), "");
+    t.true(["SIGSEGV", "SIGILL"].includes(String(outcome.status)), `${outcome.status}: ${outcome.stderr}`);
+  });
+}
+
+/** Numbers that the monitor must judge: result, and that it was asked. */
+const JUDGED: readonly (readonly [door: string, what: string, says: string])[] = [
+  ["x32", "an x32 number", "result -38, refused\nwent on\n"],
+  ["high", "a number with high bits", "result 0, answered\nwent on\n"],
+  ["minus-one", "number -1", "result -38\nwent on\n"],
+  ["vsyscall", "the vsyscall page", "time written\nwent on\n"],
+];
+
+for (const [door, what, says] of JUDGED) {
+  test.serial(`the monitor is asked: ${what}`, async (t) => {
+    await leadsSomewhere(t, door);
+    const { outcome, log } = await tryDoor(door);
+    t.is(outcome.stdout.toString(), says);
+    t.is(outcome.status, 0);
+    if (door === "vsyscall") t.regex(log, / time\(/, "the call is the monitor's");
+  });
+}
+
+/** The window of native/driver/kvm_layout.h. */
+const WINDOW = { start: 0x200000n, end: 0x7fffe00000n };
+/** Above this KKM's machines have pages of their own (kkm/stub.h), which hold the payload's own vector state. */
+const OWN_PAGES = 0x7fffff000000n;
+/** Of no mapping: null, descriptor tables and stacks of a KVM machine, the kernel's half, no address at all. */
+const ELSEWHERE = [
+  0x0n,
+  0x1000n,
+  0x8000200000n,
+  0xffff888000000000n,
+  0xffffffff81000000n,
+  0x8000123456789000n,
+];
+
+/** First and last page of everything the process has mapped outside the window. */
+function monitorAddresses(pid: number): bigint[] {
+  const maps = readFileSync(`/proc/${pid}/maps`, "utf8").trim().split("\n");
+  return maps.flatMap((line) => {
+    const [start, end] = (line.split(" ")[0] ?? "").split("-").map((text) => BigInt(`0x${text}`));
+    if (start === undefined || end === undefined || start >= OWN_PAGES) return [];
+    return start >= WINDOW.end || end <= WINDOW.start ? [start, end - 4096n] : [];
+  });
+}
+
+test.serial("nothing of the monitor's memory is in reach", async (t) => {
+  t.timeout(600_000);
+  const child = execa(KM, [...DEVICE_OPTIONS, DOORS, "peek"], {
+    env: ENVIRONMENT,
+    extendEnv: false,
+    reject: false,
+  });
+  const lines = child.iterable()[Symbol.asyncIterator]();
+  t.is((await lines.next()).value, "ready");
+  const addresses = [...new Set([...monitorAddresses(child.pid as number), ...ELSEWHERE])];
+  t.true(addresses.length > 20, `${addresses.length} addresses`);
+  for (const address of addresses) {
+    const hex = address.toString(16);
+    child.stdin.write(`${hex}\n`);
+    t.is((await lines.next()).value, `${hex} load 0 store 0 jump 0 out 0 in 0`);
+  }
+  // The same questions about memory of the payload's own have other answers.
+  child.stdin.end("400000\n");
+  t.is((await lines.next()).value, "400000 load 1 store 0 jump 0 out 1 in 0");
+  t.is((await lines.next()).value, "went on");
+  t.is((await child).exitCode, 0);
+});
+
+/** Processes of which `pid` is the parent. */
+function children(pid: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        const fields = readFileSync(`/proc/${name}/stat`, "latin1")
+          .replace(/^.*\) /s, "")
+          .split(" ");
+        return Number(fields[1]) === pid;
+      } catch {
+        return false; // gone meanwhile
+      }
+    })
+    .map(Number);
+}
+
+function alive(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+test.serial("what helps the monitor dies with it", async (t) => {
+  t.timeout(300_000);
+  const child = execa(KM, [...DEVICE_OPTIONS, DOORS, "peek"], {
+    env: ENVIRONMENT,
+    extendEnv: false,
+    reject: false,
+  });
+  t.is((await child.iterable()[Symbol.asyncIterator]().next()).value, "ready");
+  const helpers = children(child.pid as number);
+  child.kill("SIGKILL");
+  t.is((await child).signal, "SIGKILL");
+  for (let i = 0; i < 600 && helpers.some(alive); i++) await sleep(100);
+  t.deepEqual(helpers.filter(alive), []);
+});
