@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One cell of the table: one suite on one kernel.
 
+import { createWriteStream } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buildPayloads } from "../helpers/payloads.js";
@@ -81,7 +82,15 @@ async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: strin
   const cwd = suite.style === "root" ? projectRoot : "/run/kontain-lab/suite";
   const script = "/run/kontain-lab/suite/script.sh";
   const timeoutSeconds = how.timeoutSeconds ?? suite.timeoutSeconds;
-  const result = await guest.run(["sh", script], { cwd, timeoutSeconds, env: { ...suite.env, ...how.env } });
+  // written as it comes: whoever waits for a long suite can look
+  const live = createWriteStream(logPath);
+  const result = await guest.run(["sh", script], {
+    cwd,
+    timeoutSeconds,
+    env: { ...suite.env, ...how.env },
+    onStdout: (chunk) => live.write(chunk),
+  });
+  await new Promise<void>((done) => live.end(done));
   const log = await guest.kernelLog();
   const sections = { stdout: result.stdout, stderr: result.stderr, "kernel log": log };
   const text = Object.entries(sections).map(([title, body]) => `--- ${title}\n${body}`);

@@ -117,6 +117,8 @@ static void spin(int unused) {
 static void stop_and_continue(void) {
   int status;
   const pid_t child = child_that(spin, 0);
+  // A group of its own, so that it is not an orphaned one, in which SIGTSTP does nothing (setpgid(2)).
+  must(setpgid(child, child) == 0, "setpgid");
   kill(child, SIGSTOP);
   must(waitpid(child, &status, WUNTRACED) == child, "waitpid");
   describe("SIGSTOP", status);
