@@ -71,3 +71,14 @@ export async function sha256(path: string): Promise<string> {
   await pipeline(createReadStream(path), hash);
   return hash.digest("hex");
 }
+
+/** Sets a file's mode and makes its content durable. */
+export async function syncFile(path: string, mode: number): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.chmod(mode);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -6,10 +6,25 @@ import { fileURLToPath } from "node:url";
 import { lstatIfThere, sha256 } from "../base/files.js";
 import type { BundleFile } from "./facts.js";
 
-const CONTENT: { from: string; to: string; mode: number }[] = [
+interface Content {
+  from: string;
+  to: string;
+  mode: number;
+  /** Which files of a folder; default all. */
+  only?: RegExp;
+}
+
+const CONTENT: Content[] = [
   { from: "build/bin/km", to: "bin/km", mode: 0o755 },
   { from: "build/tests/hello_test.km", to: "tests/hello_test.km", mode: 0o755 },
   { from: "examples", to: "examples", mode: 0o644 },
+  // Sources only: a module built beside them in a checkout is for one kernel.
+  {
+    from: "kkm",
+    to: "kkm",
+    mode: 0o644,
+    only: /(\/(Kbuild|Makefile|build\.sh|dkms\.conf)|\.rules|[^.]\.[chS])$/,
+  },
   { from: "LICENSE", to: "LICENSE", mode: 0o644 },
 ];
 
@@ -45,8 +60,9 @@ export async function readBundle(): Promise<{ version: string; files: BundleFile
   const root = await packageFolder();
   const files: BundleFile[] = [];
   const missing: string[] = [];
-  for (const { from, to, mode } of CONTENT) {
-    const found = await filesIn(join(root, from));
+  for (const { from, to, mode, only } of CONTENT) {
+    const all = await filesIn(join(root, from));
+    const found = all.filter((path) => !only || only.test(path)).filter((path) => !path.endsWith(".mod.c"));
     if (found.length === 0) missing.push(from);
     for (const source of found) {
       const target = join(to, relative(resolve(root, from), source));

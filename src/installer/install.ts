@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // detect -> plan -> apply -> verify, and the way back.
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
+import { errorCode } from "../base/files.js";
 import { type ApplyOptions, apply, Interrupted, removeState, undo } from "./apply/apply.js";
-import { type Checkpoint, Journal } from "./apply/journal.js";
-import { HELLO, MONITOR } from "./bundle.js";
-import { detect } from "./detect/detect.js";
-import type { HostFacts, Wishes } from "./facts.js";
+import { StepError } from "./apply/commands.js";
+import { type Checkpoint, Journal, sweep } from "./apply/journal.js";
+import { HELLO, MONITOR, packageVersion } from "./bundle.js";
+import { detect, type OnFacts } from "./detect/detect.js";
+import { DEFAULT_PREFIX, type HostFacts, type Wishes } from "./facts.js";
 import { type Plan, plan } from "./plan/plan.js";
+import { type Problem, problem } from "./reasons.js";
 import type { Outcome, Reporter } from "./ui/events.js";
 import { type HelloRun, runHello } from "./verify/hello.js";
 
 /** How the parts reach the world; a test puts its own in. */
 export interface Doors {
-  detect: (wishes: Wishes) => Promise<HostFacts>;
+  detect: (wishes: Wishes, found?: OnFacts) => Promise<HostFacts>;
   runHello: (monitor: string, hello: string, device: string) => Promise<HelloRun>;
   checkpoint?: Checkpoint;
 }
@@ -36,14 +39,22 @@ export interface UninstallOptions {
   checkpoint?: Checkpoint;
 }
 
-function applyOptions(
-  options: { report: Reporter; signal?: AbortSignal },
-  checkpoint?: Checkpoint,
-): ApplyOptions {
+type Told = { report: Reporter; signal?: AbortSignal };
+
+function applyOptions({ report, signal }: Told, checkpoint?: Checkpoint): ApplyOptions {
   return {
-    ...(options.signal ? { signal: options.signal } : {}),
+    ...(signal ? { signal } : {}),
     ...(checkpoint ? { checkpoint } : {}),
-    onStep: (step, state, note) => options.report({ type: "step", step, state, ...(note ? { note } : {}) }),
+    onStep: (step, state, note) => report({ type: "step", step, state, ...(note ? { note } : {}) }),
+    onOutput: (step, line) => report({ type: "output", step, line }),
+  };
+}
+
+/** Reports how it ended, and returns that. */
+function ending(report: Reporter, prefix: string) {
+  return (outcome: Outcome, message: string, ...next: string[]): Outcome => {
+    report({ type: "result", outcome, prefix, message, next });
+    return outcome;
   };
 }
 
@@ -62,12 +73,10 @@ async function rollBack(journal: Journal, options: InstallOptions): Promise<void
 
 async function verify(decided: Plan, journal: Journal, options: InstallOptions): Promise<HelloRun> {
   const { prefix, device, version } = decided;
+  options.report({ type: "verifying", device });
   const run = await (options.doors?.runHello ?? runHello)(join(prefix, MONITOR), join(prefix, HELLO), device);
   options.report({ type: "verify", run });
-  if (!run.works) {
-    await rollBack(journal, options);
-    return run;
-  }
+  if (!run.works) return run;
   const last = journal.records.at(-1);
   if (last?.type !== "verified" || last.version !== version || last.device !== device) {
     await journal.add({ type: "verified", version, device, at: new Date().toISOString() });
@@ -75,37 +84,83 @@ async function verify(decided: Plan, journal: Journal, options: InstallOptions):
   return run;
 }
 
+/** Opens the journal. What stops that is told like any other problem. */
+async function openJournal(prefix: string): Promise<Journal | Problem> {
+  try {
+    const journal = await Journal.open(prefix, { create: true });
+    if (!journal) throw new Error(`no journal in ${prefix}`);
+    return journal;
+  } catch (error) {
+    const code = errorCode(error);
+    if (!code || !(error instanceof Error)) throw error;
+    await sweep(prefix).catch(() => {});
+    return problem(code === "ENOSPC" ? "disk-full" : "prefix-denied", `${prefix}: ${error.message}`);
+  }
+}
+
+/** The problem in an error that is one of a step; anything else is thrown on. */
+function problemOf(error: unknown): Problem {
+  if (error instanceof StepError) return error.problem;
+  throw error;
+}
+
+async function applyAndVerify(
+  decided: Plan,
+  journal: Journal,
+  options: InstallOptions,
+): Promise<Problem | null> {
+  try {
+    await apply(journal, decided.steps, applyOptions(options, options.doors?.checkpoint));
+    const run = await verify(decided, journal, options);
+    if (run.works) return null;
+    return problem("payload-failed", `the payload did not run: ${run.problem}`);
+  } catch (error) {
+    return problemOf(error);
+  }
+}
+
+function pathHint(prefix: string): string[] {
+  const bin = dirname(join(prefix, MONITOR));
+  if ((process.env.PATH ?? "").split(delimiter).includes(bin)) return [];
+  return [`for \`km\` as a word: export PATH=${bin}:$PATH`];
+}
+
+function installedHints(decided: Plan): string[] {
+  const option = decided.prefix === DEFAULT_PREFIX ? "" : ` --prefix ${decided.prefix}`;
+  return [
+    `try: ${join(decided.prefix, MONITOR)} /bin/echo hello     undo: npx kontain uninstall${option}`,
+    ...pathHint(decided.prefix),
+  ];
+}
+
 /** Installs. Everything it has to say goes to the reporter; the outcome is also returned. */
 export async function install(options: InstallOptions): Promise<Outcome> {
   const { wishes, report } = options;
   const { prefix } = wishes;
-  const end = (outcome: Outcome, message: string, next?: string): Outcome => {
-    report({ type: "result", outcome, prefix, message, ...(next ? { next } : {}) });
-    return outcome;
-  };
-  const facts = await (options.doors?.detect ?? detect)(wishes);
+  const end = ending(report, prefix);
+  report({ type: "start", action: "install", version: await packageVersion(), prefix });
+  const found: OnFacts = (facts) => report({ type: "found", facts });
+  const facts = await (options.doors?.detect ?? detect)(wishes, found);
   report({ type: "facts", facts });
   const decided = plan(facts, wishes);
   if (decided.kind === "refusal") {
     report({ type: "refusal", refusal: decided });
-    return end("refused", `cannot install: ${decided.reason}`, `way out: ${decided.remedy}`);
+    const { reason, remedy, code } = decided;
+    return end("refused", `cannot install: ${reason}`, `way out: ${remedy}`, `reason: ${code}`);
   }
   report({ type: "plan", plan: decided });
   if (options.dryRun) return end("planned", "dry run: nothing was changed");
   if (decided.steps.length > 0 && !(await options.consent(decided))) {
     return end("declined", "nothing was changed: say yes, or pass --yes");
   }
-  const journal = await Journal.open(prefix, { create: true });
-  if (!journal) throw new Error(`no journal in ${prefix}`);
+  const journal = await openJournal(prefix);
+  if (!(journal instanceof Journal)) return failed(journal, report, prefix);
   try {
-    await apply(journal, decided.steps, applyOptions(options, options.doors?.checkpoint));
-    const run = await verify(decided, journal, options);
-    if (!run.works) {
-      return end(
-        "failed",
-        `not installed: the payload did not run: ${run.problem}`,
-        "what had been changed is taken back",
-      );
+    const stopped = await applyAndVerify(decided, journal, options);
+    if (stopped) {
+      report({ type: "problem", problem: stopped });
+      await rollBack(journal, options);
+      return failed(stopped, report, prefix);
     }
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
@@ -120,21 +175,24 @@ export async function install(options: InstallOptions): Promise<Outcome> {
   return end(
     "installed",
     `installed ${decided.version} in ${prefix}; programs run on ${decided.device}`,
-    `try: ${join(prefix, MONITOR)} /bin/echo hello     undo: npx kontain uninstall${prefixOption(prefix)}`,
+    ...installedHints(decided),
   );
 }
 
-function prefixOption(prefix: string): string {
-  return prefix === "/opt/kontain" ? "" : ` --prefix ${prefix}`;
+function failed({ id, evidence, fix }: Problem, report: Reporter, prefix: string): Outcome {
+  return ending(report, prefix)(
+    "failed",
+    `not installed: ${evidence}`,
+    `way out: ${fix}`,
+    `reason: ${id}; what had been changed is taken back`,
+  );
 }
 
 /** Takes an installation back, leaving the tree as it was. */
 export async function uninstall(options: UninstallOptions): Promise<Outcome> {
   const { prefix, report } = options;
-  const end = (outcome: Outcome, message: string, next?: string): Outcome => {
-    report({ type: "result", outcome, prefix, message, ...(next ? { next } : {}) });
-    return outcome;
-  };
+  const end = ending(report, prefix);
+  report({ type: "start", action: "uninstall", version: await packageVersion(), prefix });
   const journal = await Journal.open(prefix, { create: false });
   if (!journal) {
     return end(

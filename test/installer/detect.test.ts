@@ -2,37 +2,10 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "ava";
-import { parseCpu, parseKernel, parseOsRelease } from "../../src/installer/detect/detect.js";
 import { detectDevice } from "../../src/installer/detect/device.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import { runHello } from "../../src/installer/verify/hello.js";
 import { bundleFile, temporaryFolder } from "./fixtures.js";
-
-test("kernel releases of distributions, clouds and release candidates", (t) => {
-  t.like(parseKernel("6.1.0-18-cloud-amd64"), { major: 6, minor: 1 });
-  t.like(parseKernel("5.10.226-214.880.amzn2.x86_64"), { major: 5, minor: 10 });
-  t.like(parseKernel("7.0-rc3"), { major: 7, minor: 0 });
-  t.like(parseKernel("nonsense"), { major: 0, minor: 0, release: "nonsense" });
-});
-
-test("os-release with and without quotes, and without a version", (t) => {
-  const debian = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n';
-  t.deepEqual(parseOsRelease(debian), {
-    id: "debian",
-    version: "12",
-    name: "Debian GNU/Linux 12 (bookworm)",
-  });
-  t.deepEqual(parseOsRelease("ID='arch'\n"), { id: "arch", version: "", name: "unknown" });
-  t.deepEqual(parseOsRelease(""), { id: "unknown", version: "", name: "unknown" });
-});
-
-test("the processor's virtualization is read from whole flags", (t) => {
-  const cpu = (flags: string) =>
-    parseCpu(`processor\t: 0\nmodel name\t: X\nflags\t\t: ${flags}\n\nprocessor\t: 1\n`);
-  t.deepEqual(cpu("fpu vmx sse"), { model: "X", virtualization: "vmx" });
-  t.is(cpu("fpu svm_lock").virtualization, "none");
-  t.is(cpu("svm").virtualization, "svm");
-});
 
 test("devices: absent, not a device, and one on which nothing can run", async (t) => {
   const folder = await temporaryFolder(t);

@@ -17,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ExecutionContext } from "ava";
+import { parseKernel } from "../../src/installer/detect/kernel.js";
 import type { BundleFile, HostFacts } from "../../src/installer/facts.js";
 
 export const PREFIX = "/opt/kontain";
@@ -26,16 +27,57 @@ export function bundleFile(target: string, content = target): BundleFile {
   return { source: `/package/${target}`, target, mode: 0o755, sha256 };
 }
 
+export function kernelFacts(release: string): HostFacts["kernel"] {
+  return { ...parseKernel(release), installed: [release], newest: release };
+}
+
 /** A Debian machine with a working /dev/kvm, and nothing installed. */
 export function host(changes: Partial<HostFacts> = {}): HostFacts {
   const files = [bundleFile("bin/km"), bundleFile("tests/hello_test.km")];
   return {
     platform: "linux",
     arch: "x64",
-    kernel: { release: "6.1.0-18-amd64", major: 6, minor: 1 },
-    distro: { id: "debian", version: "12", name: "Debian GNU/Linux 12 (bookworm)" },
-    cpu: { model: "Some processor", virtualization: "vmx" },
-    user: { uid: 1000, name: "anna" },
+    kernel: kernelFacts("6.1.0-18-amd64"),
+    distro: { id: "debian", like: [], version: "12", name: "Debian GNU/Linux 12 (bookworm)" },
+    packages: "apt",
+    cpu: { model: "Some processor", vendor: "GenuineIntel", virtualization: "vmx", hypervisor: false },
+    memory: { totalMiB: 8000 },
+    user: { uid: 1000, name: "anna", groups: ["anna"] },
+    container: null,
+    wsl: 0,
+    cgroup: "v2",
+    machine: {
+      hypervisor: "none",
+      vendor: "",
+      product: "",
+      cloud: null,
+      nested: { offer: "offered", how: "in the firmware", source: "" },
+    },
+    security: {
+      secureBoot: "off",
+      lockdown: "none",
+      modulesDisabled: false,
+      sigEnforce: false,
+      modules: true,
+      key: null,
+      selinux: "absent",
+      apparmor: false,
+    },
+    build: [
+      {
+        release: "6.1.0-18-amd64",
+        headers: "/lib/modules/6.1.0-18-amd64/build",
+        compiler: "gcc 12",
+        found: "gcc-12",
+        mismatch: false,
+        module: "absent",
+      },
+    ],
+    missingTools: [],
+    kkm: { loaded: false, group: null, dkms: null },
+    engines: { docker: null, podman: null, containerd: null, kubelet: false },
+    etc: {},
+    folders: [],
     compiler: "cc 12.2",
     bundle: { version: "0.1.0", files, missing: [] },
     devices: [

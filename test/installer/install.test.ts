@@ -89,6 +89,10 @@ test("what did not run is not installed: everything is taken back", async (t) =>
   t.deepEqual(await it.picture(), before);
   const result = it.events.at(-1);
   t.regex(result?.type === "result" ? result.message : "", /not installed.*exit status 7/);
+  t.like(
+    it.events.find((event) => event.type === "problem"),
+    { problem: { id: "payload-failed" } },
+  );
 });
 
 test("an upgrade that does not run leaves the version before it", async (t) => {

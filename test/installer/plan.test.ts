@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from "ava";
 import type { DeviceFacts, HostFacts } from "../../src/installer/facts.js";
 import { type Plan, plan, type Refusal } from "../../src/installer/plan/plan.js";
-import { bundleFile, host, PREFIX } from "./fixtures.js";
+import { bundleFile, host, kernelFacts, PREFIX } from "./fixtures.js";
 
 const wishes = { prefix: PREFIX };
 
@@ -20,6 +20,8 @@ function refused(t: ExecutionContext, facts: HostFacts, code: Refusal["code"]): 
   return decided;
 }
 
+const pathOf = (step: Plan["steps"][number]) => (step.kind === "run" ? step.name : step.path);
+
 const kvm = (changes: Partial<DeviceFacts>) =>
   host({
     devices: [{ path: "/dev/kvm", state: "absent", evidence: "seen", access: "0660 root:kvm", ...changes }],
@@ -29,7 +31,7 @@ test("an empty host gets folders before the files in them", (t) => {
   const decided = planned(t, host());
   t.is(decided.device, "/dev/kvm");
   t.deepEqual(
-    decided.steps.map((step) => `${step.kind} ${step.path}`),
+    decided.steps.map((step) => `${step.kind} ${pathOf(step)}`),
     [
       "folder /opt/kontain/bin",
       "folder /opt/kontain/tests",
@@ -46,10 +48,12 @@ test("outer folders come first", (t) => {
     bundle: { ...base.bundle, files },
     prefix: { ...base.prefix, targets: [{ target: "a/b/c/file", state: "absent" }] },
   });
-  t.deepEqual(
-    planned(t, facts).steps.map((step) => step.path),
-    ["/opt/kontain/a", "/opt/kontain/a/b", "/opt/kontain/a/b/c", "/opt/kontain/a/b/c/file"],
-  );
+  t.deepEqual(planned(t, facts).steps.map(pathOf), [
+    "/opt/kontain/a",
+    "/opt/kontain/a/b",
+    "/opt/kontain/a/b/c",
+    "/opt/kontain/a/b/c/file",
+  ]);
 });
 
 test("what is already there needs no step", (t) => {
@@ -67,7 +71,7 @@ test("an upgrade replaces what differs and removes what is no longer shipped", (
   facts.prefix.obsolete = ["bin/gone"];
   const decided = planned(t, facts);
   t.deepEqual(
-    decided.steps.map((step) => `${step.kind} ${step.path}`),
+    decided.steps.map((step) => `${step.kind} ${pathOf(step)}`),
     ["remove /opt/kontain/bin/gone", "folder /opt/kontain/bin", "file /opt/kontain/bin/km"],
   );
   t.deepEqual(decided.notes, []);
@@ -96,33 +100,59 @@ test("the device asked for is the one taken", (t) => {
 });
 
 test("another system or processor is refused", (t) => {
-  t.regex(refused(t, host({ arch: "arm64" }), "platform").reason, /arm64/);
-  refused(t, host({ platform: "darwin" }), "platform");
+  t.regex(refused(t, host({ arch: "arm64" }), "host-platform").reason, /arm64/);
+  refused(t, host({ platform: "darwin" }), "host-platform");
 });
 
-test("kernels before 5.10 are refused, 5.10 is not", (t) => {
-  const kernel = (major: number, minor: number) =>
-    host({ kernel: { release: `${major}.${minor}.0`, major, minor } });
-  t.regex(refused(t, kernel(4, 19), "platform").reason, /4\.19\.0/);
-  refused(t, kernel(5, 9), "platform");
-  planned(t, kernel(5, 10));
+test("kernels before 4.15 are refused; those before 5.10 run on a device that works", (t) => {
+  const kernel = (release: string) => host({ kernel: kernelFacts(release) });
+  t.regex(refused(t, kernel("4.14.355"), "kernel-too-old").reason, /4\.14\.355/);
+  planned(t, kernel("4.15.0-213-generic"));
+  planned(t, kernel("5.4.0"));
 });
 
 test("what is not built names itself; the way out depends on the compiler", (t) => {
   const bundle = { version: "0.1.0", files: [], missing: ["build/bin/km"] };
-  const built = refused(t, host({ bundle }), "bundle");
+  const built = refused(t, host({ bundle }), "bundle-missing");
   t.regex(built.reason, /build\/bin\/km/);
   t.regex(built.remedy, /npm run build/);
-  t.regex(refused(t, host({ bundle, compiler: null }), "bundle").remedy, /build-essential/);
+  t.regex(refused(t, host({ bundle, compiler: null }), "bundle-missing").remedy, /build-essential/);
 });
 
-test("no device: load the module where the processor can, switch nesting on where it cannot", (t) => {
+test("no device: load the module where the processor can, build KKM where it cannot", (t) => {
   const absent: DeviceFacts[] = [{ path: "/dev/kvm", state: "absent", evidence: "no such file" }];
-  const cpu = (virtualization: "vmx" | "svm" | "none") =>
-    host({ devices: absent, cpu: { model: "", virtualization } });
-  t.regex(refused(t, cpu("vmx"), "device-absent").remedy, /modprobe kvm_intel/);
-  t.regex(refused(t, cpu("svm"), "device-absent").remedy, /modprobe kvm_amd/);
-  t.regex(refused(t, cpu("none"), "device-absent").remedy, /nested virtualization/);
+  const root = { uid: 0, name: "root", groups: [] };
+  const without = (virtualization: "vmx" | "svm" | "none", changes: Partial<HostFacts> = {}) =>
+    host({ devices: absent, user: root, cpu: { ...host().cpu, virtualization }, ...changes });
+  const loads = (facts: HostFacts) =>
+    planned(t, facts).steps.flatMap((step) => (step.kind === "run" ? [step.argv.slice(0, 2).join(" ")] : []));
+  t.deepEqual(loads(without("vmx")), ["modprobe kvm_intel"]);
+  t.deepEqual(loads(without("svm")), ["modprobe kvm_amd"]);
+  t.is(planned(t, without("none")).device, "/dev/kkm");
+  t.regex(refused(t, without("vmx", { user: host().user }), "root-needed").reason, /kvm_intel/);
+});
+
+test("the prefix's own text files and folders are left out when they are there", (t) => {
+  const facts = host({
+    devices: [{ path: "/dev/kvm", state: "absent", evidence: "" }],
+    user: { uid: 0, name: "root", groups: [] },
+    cpu: { ...host().cpu, virtualization: "none" },
+  });
+  const first = planned(t, facts);
+  const texts = first.steps.flatMap((step) => (step.kind === "text" ? [[step.path, step.content]] : []));
+  facts.etc = Object.fromEntries(texts);
+  facts.folders = first.steps.flatMap((step) => (step.kind === "folder" ? [step.path] : []));
+  facts.kkm = { ...facts.kkm, loaded: true, group: [] };
+  for (const build of facts.build) build.module = "current";
+  for (const target of facts.prefix.targets) target.state = "same";
+  facts.devices = [{ path: "/dev/kkm", state: "works", evidence: "" }];
+  t.deepEqual(planned(t, facts).steps, []);
+});
+
+test("a full disk is refused before anything is begun", (t) => {
+  const { prefix } = host();
+  t.regex(refused(t, host({ prefix: { ...prefix, free: 1 << 20 } }), "disk-full").reason, /1 MiB free/);
+  planned(t, host({ prefix: { ...prefix, free: 1 << 30 } }));
 });
 
 test("a device without permission names the group to join", (t) => {
@@ -141,7 +171,7 @@ test("a device on which nothing ran is refused with what was seen", (t) => {
     refused(t, kvm({ state: "broken", evidence: "KVM_CREATE_VM: EBUSY" }), "device-broken").reason,
     /EBUSY/,
   );
-  refused(t, kvm({ state: "other" }), "device-broken");
+  refused(t, kvm({ state: "other" }), "device-not-a-device");
 });
 
 test("of several devices that do not work, the nearest to working is explained", (t) => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { DEFAULT_PREFIX } from "../../installer/facts.js";
+import { DEFAULT_PREFIX, KKM, KVM } from "../../installer/facts.js";
 import { install, uninstall } from "../../installer/install.js";
 import { EXIT_STATUS, type Reporter } from "../../installer/ui/events.js";
 import { jsonReporter, plainReporter } from "../../installer/ui/plain.js";
@@ -14,6 +14,17 @@ interface Options {
   input?: boolean;
   json?: boolean;
   dryRun?: boolean;
+  offline?: boolean;
+  verbose?: boolean;
+  uninstall?: boolean;
+}
+
+/** Shows events, and asks. */
+interface Screen {
+  report: Reporter;
+  consent: (question: string) => Promise<boolean>;
+  /** The last event was shown. */
+  close: () => Promise<void>;
 }
 
 function prefixOf(options: Options): string {
@@ -24,9 +35,34 @@ function prefixOf(options: Options): string {
   return prefix;
 }
 
-function reporterOf(options: Options): Reporter {
+/** undefined: the best there is. */
+function deviceOf({ device }: Options): string | undefined {
+  if (device === undefined || device === "auto") return undefined;
+  if (device === "kvm") return KVM;
+  if (device === "kkm") return KKM;
+  if (device.startsWith("/")) return resolve(device);
+  throw new UsageError(`--device '${device}': say kvm, kkm, auto, or a path such as /dev/kvm`);
+}
+
+/** Whether a terminal is there that can be drawn on. */
+function canDraw(options: Options): boolean {
+  const { TERM, CI } = process.env;
+  return Boolean(process.stdout.isTTY) && !options.json && !options.verbose && TERM !== "dumb" && !CI;
+}
+
+async function screenOf(options: Options): Promise<Screen> {
+  if (canDraw(options)) {
+    // Loaded only here: scripts need not wait for it.
+    const { openTerminal } = await import("../../installer/ui/ink/terminal.js");
+    const mayAsk = options.input !== false && Boolean(process.stdin.isTTY);
+    return openTerminal({ yes: options.yes ?? false, mayAsk });
+  }
   const out = (text: string) => process.stdout.write(text);
-  return options.json ? jsonReporter(out) : plainReporter(out, (text) => process.stderr.write(text));
+  const err = (text: string) => process.stderr.write(text);
+  const report = options.json
+    ? jsonReporter(out)
+    : plainReporter(out, err, { verbose: options.verbose ?? false });
+  return { report, consent: (question) => consent(question, options), close: async () => {} };
 }
 
 function addCommonOptions(command: Command): Command {
@@ -34,46 +70,72 @@ function addCommonOptions(command: Command): Command {
     .addOption(new Option("--prefix <dir>", "where the files go").default(DEFAULT_PREFIX))
     .option("-y, --yes", "do not ask before changing anything")
     .option("--no-input", "never ask; without --yes nothing is changed")
-    .option("--json", "one JSON event a line");
+    .option("--json", "one JSON event a line")
+    .option("-v, --verbose", "list every file, and show what commands print");
+}
+
+async function runUninstall(options: Options): Promise<void> {
+  const prefix = prefixOf(options);
+  const screen = await screenOf(options);
+  try {
+    const outcome = await uninstall({
+      prefix,
+      report: screen.report,
+      consent: () => screen.consent(`Remove the installation in ${prefix}?`),
+      signal: interruption(),
+    });
+    process.exitCode = EXIT_STATUS[outcome];
+  } finally {
+    await screen.close();
+  }
+}
+
+async function runInstall(options: Options): Promise<void> {
+  const device = deviceOf(options);
+  const wishes = {
+    prefix: prefixOf(options),
+    ...(device ? { device } : {}),
+    ...(options.offline ? { offline: true } : {}),
+  };
+  // Folders of an installation are for every user of the machine, whatever the caller's umask.
+  process.umask(0o022);
+  const screen = await screenOf(options);
+  try {
+    const outcome = await install({
+      wishes,
+      report: screen.report,
+      dryRun: options.dryRun ?? false,
+      consent: () => screen.consent("Go ahead?"),
+      signal: interruption(),
+    });
+    process.exitCode = EXIT_STATUS[outcome];
+  } finally {
+    await screen.close();
+  }
 }
 
 /** Makes `command` the installer. */
 export function defineInstall(command: Command): Command {
   return addCommonOptions(command)
     .description("install km on this machine and prove it by running a program in a virtual machine")
-    .option("--device <path>", "virtualization device to use (default: the first that works)")
+    .option(
+      "--device <kvm|kkm|auto|path>",
+      "device to use (default auto: the first that works, else KKM is built)",
+    )
+    .option("--offline", "fetch no packages, ask no metadata service")
     .option("-n, --dry-run", "show what would be done, and do nothing")
+    .option("--uninstall", "take an installation back (the same as `kontain uninstall`)")
     .addHelpText(
       "after",
       "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 this host cannot, 4 not agreed to, 130 interrupted.",
     )
-    .action(async (options: Options) => {
-      // Folders of an installation are for every user of the machine, whatever the caller's umask.
-      process.umask(0o022);
-      const outcome = await install({
-        wishes: { prefix: prefixOf(options), ...(options.device ? { device: resolve(options.device) } : {}) },
-        report: reporterOf(options),
-        dryRun: options.dryRun ?? false,
-        consent: () => consent("Go ahead?", options),
-        signal: interruption(),
-      });
-      process.exitCode = EXIT_STATUS[outcome];
-    });
+    .action((options: Options) => (options.uninstall ? runUninstall(options) : runInstall(options)));
 }
 
 function defineUninstall(command: Command): Command {
   return addCommonOptions(command)
     .description("take an installation back, leaving every file as it was before")
-    .action(async (options: Options) => {
-      const prefix = prefixOf(options);
-      const outcome = await uninstall({
-        prefix,
-        report: reporterOf(options),
-        consent: () => consent(`Remove the installation in ${prefix}?`, options),
-        signal: interruption(),
-      });
-      process.exitCode = EXIT_STATUS[outcome];
-    });
+    .action(runUninstall);
 }
 
 export const installVerb: Verb = (program) => void defineInstall(program.command("install"));

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs steps forwards, and backwards. Every step is: keep what is there, write the intent, do it, write that it is
 // done. A crash anywhere leaves a state from which a rerun goes on and `undo` goes back.
-import { link, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import {
   copyFileWhole,
   errorCode,
   lstatIfThere,
+  putFile,
   sha256,
   syncFolder,
   temporaryFor,
 } from "../../base/files.js";
-import type { Step } from "../plan/plan.js";
+import type { PathStep, Step } from "../plan/steps.js";
+import { problem } from "../reasons.js";
+import { type OnOutput, performRun, StepError, settleRun } from "./commands.js";
 import { type Before, type Checkpoint, type Intent, type Journal, standing, stateFolder } from "./journal.js";
+import { digest, keepLinked, putBack } from "./keep.js";
 
 export class Interrupted extends Error {
   override name = "Interrupted";
@@ -24,46 +28,47 @@ export interface ApplyOptions {
   checkpoint?: Checkpoint;
   /** Told of each step before and after it. */
   onStep?: (step: Step, state: "start" | "done" | "undone", note?: string) => void;
+  /** Told of each line a step's command prints. */
+  onOutput?: OnOutput;
 }
 
 const nowhere: Checkpoint = () => {};
 
-/** Keeps the inode at `path` under the journal's backup folder. */
-async function keep(journal: Journal, path: string, seq: number): Promise<Before> {
-  if (!(await lstatIfThere(path))) return { type: "absent" };
-  const backup = String(seq);
-  await rm(journal.backupPath(backup), { force: true });
-  await link(path, journal.backupPath(backup));
-  await syncFolder(dirname(journal.backupPath(backup)));
-  return { type: "file", backup };
-}
-
-async function perform(step: Step): Promise<void> {
+async function perform(step: PathStep): Promise<void> {
   if (step.kind === "file") return copyFileWhole(step.source, step.path, step.mode);
+  if (step.kind === "text") return putFile(step.path, step.mode, (handle) => handle.writeFile(step.content));
   if (step.kind === "remove") await rm(step.path, { force: true });
   else await mkdir(step.path, { mode: step.mode });
   await syncFolder(dirname(step.path));
 }
 
+const wantedDigest = (step: PathStep) =>
+  step.kind === "file" ? step.sha256 : step.kind === "text" ? digest(step.content) : undefined;
+
 /** Whether the step's result is already there and nothing has to be done or undone. */
-async function holds(step: Step): Promise<boolean> {
+async function holds(step: PathStep): Promise<boolean> {
   if (step.kind === "remove") return !(await lstatIfThere(step.path));
   // A link to a folder serves as one.
   if (step.kind === "folder") return (await stat(step.path).catch(() => undefined))?.isDirectory() ?? false;
   const there = await lstatIfThere(step.path);
   if (!there?.isFile() || (there.mode & 0o7777) !== step.mode) return false;
-  return (await sha256(step.path)) === step.sha256;
+  return (await sha256(step.path)) === wantedDigest(step);
 }
 
-/** Runs `steps` through the journal. Throws Interrupted when the signal was given; a rerun goes on from there. */
-export async function apply(journal: Journal, steps: Step[], options: ApplyOptions = {}): Promise<void> {
-  const checkpoint = options.checkpoint ?? nowhere;
-  for (const step of steps) {
-    if (options.signal?.aborted) throw new Interrupted("interrupted");
-    if (await holds(step)) continue;
-    options.onStep?.(step, "start");
+/** A system error, in words of ours: which file, and what to do. */
+function explain(error: unknown, step: PathStep): unknown {
+  const code = errorCode(error);
+  if (!code) return error;
+  const id = code === "ENOSPC" || code === "EDQUOT" ? "disk-full" : "step-failed";
+  const message = error instanceof Error ? error.message : String(error);
+  const evidence = message.includes(step.path) ? message : `${step.path}: ${message}`;
+  return new StepError(problem(id, evidence), step);
+}
+
+async function applyPath(journal: Journal, step: PathStep, checkpoint: Checkpoint): Promise<void> {
+  try {
     const seq = journal.nextSeq();
-    const was = await keep(journal, step.path, seq);
+    const was = await keepLinked(journal, step.path, seq);
     checkpoint(`kept ${step.path}`);
     await journal.add({ type: "intent", seq, step, was });
     checkpoint(`announced ${step.path}`);
@@ -71,23 +76,67 @@ export async function apply(journal: Journal, steps: Step[], options: ApplyOptio
     checkpoint(`performed ${step.path}`);
     await journal.add({ type: "done", seq });
     checkpoint(`noted ${step.path}`);
-    options.onStep?.(step, "done");
+  } catch (error) {
+    throw explain(error, step);
   }
 }
 
-async function sameInode(first: string, second: string): Promise<boolean> {
-  const [one, two] = await Promise.all([lstatIfThere(first), lstatIfThere(second)]);
-  return one !== undefined && two !== undefined && one.ino === two.ino && one.dev === two.dev;
+/**
+ * Runs `steps` through the journal. Throws Interrupted when the signal was given (a rerun goes on from there), StepError
+ * when a step cannot be done. Returns a line for each optional step that failed.
+ */
+export async function apply(journal: Journal, steps: Step[], options: ApplyOptions = {}): Promise<string[]> {
+  const checkpoint = options.checkpoint ?? nowhere;
+  const notes: string[] = [];
+  for (const step of steps) {
+    if (options.signal?.aborted) throw new Interrupted("interrupted");
+    if (step.kind !== "run" && (await holds(step))) continue;
+    options.onStep?.(step, "start");
+    let note: string | undefined;
+    if (step.kind === "run") note = await applyRun(journal, step, options, checkpoint);
+    else await applyPath(journal, step, checkpoint);
+    if (note) notes.push(note);
+    options.onStep?.(step, "done", note);
+  }
+  return notes;
+}
+
+type RunOf = Extract<Step, { kind: "run" }>;
+
+async function applyRun(
+  journal: Journal,
+  step: RunOf,
+  options: ApplyOptions,
+  checkpoint: Checkpoint,
+): Promise<string | undefined> {
+  try {
+    await performRun(journal, step, checkpoint, options);
+    return undefined;
+  } catch (error) {
+    if (options.signal?.aborted) throw new Interrupted("interrupted");
+    if (!(error instanceof StepError) || !step.optional) throw error;
+    return `${step.title}: not done: ${error.problem.evidence}`;
+  }
 }
 
 /** A file that is neither what we wrote nor what was there belongs to somebody: it is moved aside, not deleted. */
-async function saveChanged(step: Step, original: string | undefined): Promise<string | undefined> {
+async function saveChanged(step: PathStep, backup: string | undefined): Promise<string | undefined> {
   const there = await lstatIfThere(step.path);
-  if (!there || (original && (await sameInode(step.path, original)))) return undefined;
-  if (step.kind === "file" && there.isFile() && (await sha256(step.path)) === step.sha256) return undefined;
+  if (!there || (backup && (await sameFile(step.path, backup)))) return undefined;
+  const wanted = wantedDigest(step);
+  if (wanted !== undefined && there.isFile() && (await sha256(step.path)) === wanted) return undefined;
   const aside = `${step.path}.changed-since-install`;
   await rename(step.path, aside);
   return `${step.path} was changed since it was installed; kept as ${aside}`;
+}
+
+/** The same inode, or (a backup on another file system) the same content and times. */
+async function sameFile(path: string, backup: string): Promise<boolean> {
+  const [one, two] = await Promise.all([lstat(path), lstatIfThere(backup)]);
+  if (!two) return false;
+  if (one.ino === two.ino && one.dev === two.dev) return true;
+  if (one.dev === two.dev || !one.isFile() || !two.isFile()) return false;
+  return one.mtimeMs === two.mtimeMs && (await sha256(path)) === (await sha256(backup));
 }
 
 async function removeFolder(path: string): Promise<string | undefined> {
@@ -103,17 +152,15 @@ async function removeFolder(path: string): Promise<string | undefined> {
   }
 }
 
-async function undoOne(journal: Journal, { step, was }: Intent): Promise<string | undefined> {
+async function undoPath(journal: Journal, step: PathStep, was: Before): Promise<string | undefined> {
   if (step.kind === "folder") return removeFolder(step.path);
   await rm(temporaryFor(step.path), { force: true });
   const backup = was.type === "file" ? journal.backupPath(was.backup) : undefined;
   // The backup gone: a crash came after the original was put back and before that was noted.
   if (backup && !(await lstatIfThere(backup))) return undefined;
   const note = await saveChanged(step, backup);
-  if (!backup) await rm(step.path, { force: true });
-  // Two names of one inode: rename(2) would do nothing.
-  else if (await sameInode(step.path, backup)) await rm(backup);
-  else await rename(backup, step.path);
+  if (backup) await putBack(backup, step.path);
+  else await rm(step.path, { force: true });
   await syncFolder(dirname(step.path)).catch((error) => {
     if (errorCode(error) !== "ENOENT") throw error;
   });
@@ -132,13 +179,17 @@ export async function undo(journal: Journal, downTo: number, options: ApplyOptio
     if (done.has(intent.seq)) continue;
     if (options.signal?.aborted) throw new Interrupted("interrupted");
     const note = await undoOne(journal, intent);
-    checkpoint(`took back ${intent.step.path}`);
+    checkpoint(`took back ${intent.seq}`);
     if (note) notes.push(note);
     await journal.add({ type: "undone", seq: intent.seq });
-    checkpoint(`noted taking back ${intent.step.path}`);
+    checkpoint(`noted taking back ${intent.seq}`);
     options.onStep?.(intent.step, "undone", note);
   }
   return notes;
+}
+
+function undoOne(journal: Journal, { step, was, seq }: Intent): Promise<string | undefined> {
+  return step.kind === "run" ? settleRun(journal, step, was, seq) : undoPath(journal, step, was);
 }
 
 async function holdsOnly(folder: string, name: string): Promise<boolean> {

@@ -9,13 +9,18 @@ import { errorCode, lstatIfThere, syncFolder, temporaryFor } from "../../base/fi
 import type { Step } from "../plan/plan.js";
 
 /** What was at a step's path before it. backup: name under .install/backup. */
-export type Before = { type: "absent" } | { type: "file"; backup: string };
+export type Before =
+  | { type: "absent" }
+  | { type: "file"; backup: string }
+  /** What was at each of the paths a command touches. */
+  | { type: "several"; paths: Record<string, Before> };
 
 export type JournalRecord =
   /** First record; `made`: folders made to hold the journal, outermost first. */
   | { type: "begin"; format: 1; prefix: string; made: string[] }
   | { type: "intent"; seq: number; step: Step; was: Before }
-  | { type: "done"; seq: number }
+  /** `left`: SHA-256 of each path a command touched, as it left them; null: not there. */
+  | { type: "done"; seq: number; left?: Record<string, string | null> }
   | { type: "undone"; seq: number }
   /** Everything so far is an installation that ran its payload. */
   | { type: "verified"; version: string; device: string; at: string };

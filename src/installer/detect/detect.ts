@@ -1,81 +1,144 @@
 // SPDX-License-Identifier: Apache-2.0
 // Looks at the host and changes nothing (the payload runs, and leaves nothing behind).
-import { readFile } from "node:fs/promises";
-import { arch, platform, release, userInfo } from "node:os";
-import { execa } from "execa";
+import { join } from "node:path";
+import { exists, type Host, realHost } from "../../base/host.js";
 import { HELLO, MONITOR, readBundle } from "../bundle.js";
-import { type BundleFile, DEVICE_SEARCH, type HostFacts, type Wishes } from "../facts.js";
-import { detectDevice } from "./device.js";
+import { ETC_FILES, ETC_FOLDERS } from "../etc.js";
+import { type BundleFile, DEVICE_SEARCH, type DeviceFacts, type HostFacts, type Wishes } from "../facts.js";
+import { detectBuild, missingTools, sourceStamp } from "./build.js";
+import { lookAtDevice, type Prover, payloadProver } from "./device.js";
+import { detectEngines } from "./engines.js";
+import { type GuestProof, probeGuests } from "./guest-probe.js";
+import { installedKernels, newestKernel, parseKernel } from "./kernel.js";
+import { detectKkm } from "./kkm.js";
+import { detectMachine } from "./machine.js";
 import { detectPrefix } from "./prefix.js";
+import { detectSecurity } from "./security.js";
+import {
+  detectContainer,
+  detectDistro,
+  detectPackages,
+  parseCgroup,
+  parseCpu,
+  parseMemory,
+  wslOf,
+} from "./system.js";
 
-/** "6.1.0-18-cloud-amd64" -> 6, 1. Kernel releases are not semver: only the first two numbers mean the same everywhere. */
-export function parseKernel(text: string): HostFacts["kernel"] {
-  const [, major, minor] = /^(\d+)\.(\d+)/.exec(text) ?? [];
-  return { release: text, major: Number(major ?? 0), minor: Number(minor ?? 0) };
+/** What a test puts in the place of the real machine. */
+export interface DetectDoors {
+  host: Host;
+  prover: Prover;
+  bundle: HostFacts["bundle"];
+  prefix: (path: string, files: BundleFile[]) => Promise<HostFacts["prefix"]>;
 }
 
-/** Reads os-release(5). */
-export function parseOsRelease(text: string): HostFacts["distro"] {
-  const value = (key: string) => {
-    const line = text.split("\n").find((row) => row.startsWith(`${key}=`));
-    return line?.slice(key.length + 1).replace(/^(["'])(.*)\1$/, "$2") ?? "";
-  };
-  return {
-    id: value("ID") || "unknown",
-    version: value("VERSION_ID"),
-    name: value("PRETTY_NAME") || "unknown",
-  };
-}
+/** Told of facts as they are found. */
+export type OnFacts = (found: Partial<HostFacts>) => void;
 
-/** Reads the first processor of /proc/cpuinfo. */
-export function parseCpu(text: string): HostFacts["cpu"] {
-  const field = (name: string) => new RegExp(`^${name}\\s*: (.*)$`, "m").exec(text)?.[1] ?? "";
-  const flags = field("flags").split(" ");
-  const virtualization = flags.includes("vmx") ? "vmx" : flags.includes("svm") ? "svm" : "none";
-  return { model: field("model name") || "unknown", virtualization };
-}
-
-function user(): HostFacts["user"] {
-  const uid = process.getuid?.() ?? -1;
-  try {
-    return { uid, name: userInfo().username };
-  } catch {
-    // A uid without an entry in /etc/passwd, as containers have.
-    return { uid, name: String(uid) };
-  }
-}
-
-async function compiler(): Promise<string | null> {
-  const result = await execa("cc", ["--version"], { reject: false, stdin: "ignore" });
-  return result.exitCode === 0 ? (result.stdout.split("\n")[0] ?? null) : null;
-}
-
-async function detectDevices(wishes: Wishes, files: BundleFile[]) {
-  const built = (target: string) => files.find((file) => file.target === target)?.source;
+async function realDoors(): Promise<DetectDoors> {
+  const bundle = await readBundle();
+  const built = (target: string) => bundle.files.find((file) => file.target === target)?.source;
   const [monitor, hello] = [built(MONITOR), built(HELLO)];
-  const proof = monitor && hello ? { monitor, hello } : undefined;
+  let guests: Promise<GuestProof[] | undefined> | undefined;
+  const prover: Prover = {
+    guest: async (path) => {
+      guests ??= probeGuests();
+      return (await guests)?.find((proof) => proof.path === path);
+    },
+    payload: payloadProver(monitor && hello ? { monitor, hello } : undefined),
+  };
+  return { host: await realHost(), prover, bundle, prefix: detectPrefix };
+}
+
+async function detectDevices(host: Host, wishes: Wishes, prover: Prover): Promise<DeviceFacts[]> {
   const devices = [];
   for (const path of wishes.device ? [wishes.device] : DEVICE_SEARCH) {
-    const facts = await detectDevice(path, proof);
+    const facts = await lookAtDevice(host, path, prover);
     devices.push(facts);
     if (facts.state === "works") break;
   }
   return devices;
 }
 
-/** Everything plan() needs to know about this host. */
-export async function detect(wishes: Wishes): Promise<HostFacts> {
-  const bundle = await readBundle();
-  return {
-    platform: platform(),
-    arch: arch(),
-    kernel: parseKernel(release()),
-    distro: parseOsRelease(await readFile("/etc/os-release", "utf8").catch(() => "")),
-    cpu: parseCpu(await readFile("/proc/cpuinfo", "utf8").catch(() => "")),
-    user: user(),
-    compiler: await compiler(),
-    bundle,
-    devices: await detectDevices(wishes, bundle.files),
-    prefix: await detectPrefix(wishes.prefix, bundle.files),
+async function detectCompiler(host: Host): Promise<string | null> {
+  const said = await host.run("cc", "--version");
+  return said?.status === 0 ? (said.stdout.split("\n")[0] ?? null) : null;
+}
+
+async function detectKernels(host: Host): Promise<HostFacts["kernel"]> {
+  const installed = await installedKernels(host);
+  return { ...parseKernel(host.release), installed, newest: newestKernel(host.release, installed) };
+}
+
+async function readEtc(host: Host, prefix: string): Promise<HostFacts["etc"]> {
+  const made = ["kkm/rebuild.sh", "kkm/stamp"].map((name) => join(prefix, name));
+  const entries = await Promise.all(
+    [...ETC_FILES, ...made].map(async (path) => [path, (await host.readFile(path)) ?? null] as const),
+  );
+  return Object.fromEntries(entries);
+}
+
+async function foldersThere(host: Host, kernels: HostFacts["kernel"], prefix: string): Promise<string[]> {
+  const updates = [kernels.release, kernels.newest].map((release) => `/lib/modules/${release}/updates`);
+  const asked = [...new Set([...ETC_FOLDERS, ...updates, join(prefix, "kkm/built")])];
+  const there = await Promise.all(asked.map((path) => exists(host, path)));
+  return asked.filter((_, index) => there[index]);
+}
+
+async function detectMachineFacts(host: Host, wishes: Wishes) {
+  const cpu = parseCpu((await host.readFile("/proc/cpuinfo")) ?? "");
+  const wsl = wslOf(host.release, (await host.readFile("/proc/version")) ?? "");
+  return { cpu, wsl, machine: await detectMachine(host, cpu, wsl, wishes.offline ?? false) };
+}
+
+/** Everything plan() needs to know about this host; `found` hears of each part as it comes. */
+export async function detect(
+  wishes: Wishes,
+  found: OnFacts = () => {},
+  given?: DetectDoors,
+): Promise<HostFacts> {
+  const { host, prover, bundle, prefix } = given ?? (await realDoors());
+  const told = async <Part extends Partial<HostFacts>>(work: Promise<Part>): Promise<Part> => {
+    const part = await work;
+    found(part);
+    return part;
   };
+  const only = <Key extends keyof HostFacts>(key: Key, work: Promise<HostFacts[Key]>) =>
+    told(work.then((value) => ({ [key]: value }) as Pick<HostFacts, Key>));
+  const kernels = detectKernels(host);
+  const parts = await Promise.all([
+    only("distro", detectDistro(host)),
+    only("kernel", kernels),
+    told(detectMachineFacts(host, wishes)),
+    only("container", detectContainer(host)),
+    only("security", detectSecurity(host)),
+    only(
+      "build",
+      kernels.then(({ release, newest }) =>
+        detectBuild(host, [release, newest], wishes.prefix, sourceStamp(bundle.files)),
+      ),
+    ),
+    only("missingTools", missingTools(host)),
+    only("kkm", detectKkm(host)),
+    only("engines", detectEngines(host)),
+    only("packages", detectPackages(host)),
+    only("devices", detectDevices(host, wishes, prover)),
+    only("prefix", prefix(wishes.prefix, bundle.files)),
+    only("compiler", detectCompiler(host)),
+    only("etc", readEtc(host, wishes.prefix)),
+    only(
+      "folders",
+      kernels.then((known) => foldersThere(host, known, wishes.prefix)),
+    ),
+    only(
+      "cgroup",
+      host.readFile("/proc/mounts").then((text) => parseCgroup(text ?? "")),
+    ),
+    only(
+      "memory",
+      host.readFile("/proc/meminfo").then((text) => parseMemory(text ?? "")),
+    ),
+  ]);
+  const base = { platform: host.platform, arch: host.arch, user: host.user, bundle };
+  return Object.assign(base, ...parts) as HostFacts;
 }

@@ -1,31 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of a virtualization device, proved by running a payload on it rather than read from CPU flags.
-import { constants, type Stats } from "node:fs";
-import { open, readFile, stat } from "node:fs/promises";
-import { errorCode } from "../../base/files.js";
+// The state of a virtualization device, proved by running a guest on it rather than read from CPU flags.
+import { type FileFacts, type Host, realHost } from "../../base/host.js";
 import type { DeviceFacts } from "../facts.js";
 import { runHello } from "../verify/hello.js";
+import type { GuestProof } from "./guest-probe.js";
 
-/** Name of a numeric id in /etc/passwd or /etc/group, or the number. */
-async function nameOf(id: number, table: "/etc/passwd" | "/etc/group"): Promise<string> {
-  const text = await readFile(table, "utf8").catch(() => "");
-  const line = text.split("\n").find((row) => row.split(":")[2] === String(id));
-  return line?.split(":")[0] ?? String(id);
+/** Runs something on a device that opened. */
+export interface Prover {
+  /** What the addon's guest did; undefined: it could not be tried. */
+  guest: (path: string) => Promise<GuestProof | undefined>;
+  /** What the hello payload did under km; undefined: neither is built. */
+  payload: (path: string) => Promise<{ works: boolean; stdout: string; problem: string } | undefined>;
 }
 
-async function access(stats: Stats): Promise<string> {
-  const mode = (stats.mode & 0o7777).toString(8).padStart(4, "0");
-  return `${mode} ${await nameOf(stats.uid, "/etc/passwd")}:${await nameOf(stats.gid, "/etc/group")}`;
-}
-
-async function tryOpen(path: string): Promise<string | undefined> {
-  try {
-    const handle = await open(path, constants.O_RDWR);
-    await handle.close();
-    return undefined;
-  } catch (error) {
-    return errorCode(error) ?? String(error);
-  }
+function access({ mode, owner, group }: FileFacts): string {
+  return `${mode.toString(8).padStart(4, "0")} ${owner}:${group}`;
 }
 
 /** Words for the errors that opening a device gives (open(2)). */
@@ -37,32 +26,43 @@ const OPEN_ERRORS: Record<string, string> = {
   EBUSY: "busy",
 };
 
+async function prove(path: string, prover: Prover): Promise<Pick<DeviceFacts, "state" | "evidence">> {
+  const guest = await prover.guest(path);
+  if (guest && !guest.usable) return { state: "broken", evidence: `no guest runs: ${guest.problem}` };
+  const run = await prover.payload(path);
+  if (!run) return { state: "broken", evidence: "it opens; nothing is built yet that could run on it" };
+  if (!run.works) return { state: "broken", evidence: run.problem };
+  return { state: "works", evidence: run.stdout.split("\n")[0] ?? "" };
+}
+
+/** Looks at one device. */
+export async function lookAtDevice(host: Host, path: string, prover: Prover): Promise<DeviceFacts> {
+  const stats = await host.stat(path);
+  if (stats === undefined) return { path, state: "absent", evidence: "no such file" };
+  if (typeof stats === "string") return { path, state: "denied", evidence: OPEN_ERRORS[stats] ?? stats };
+  const facts = { path, access: access(stats) };
+  if (stats.type !== "character") return { ...facts, state: "other", evidence: "not a character device" };
+  const problem = await host.tryOpen(path);
+  if (problem) {
+    const state = problem === "EACCES" || problem === "EPERM" ? "denied" : "broken";
+    return { ...facts, state, evidence: OPEN_ERRORS[problem] ?? problem };
+  }
+  return { ...facts, ...(await prove(path, prover)) };
+}
+
+/** The payload under the monitor, as a prover has it. */
+export function payloadProver(proof: { monitor: string; hello: string } | undefined): Prover["payload"] {
+  return async (path) => (proof ? await runHello(proof.monitor, proof.hello, path) : undefined);
+}
+
 /**
- * Looks at one device.
+ * Looks at one device of this machine.
  * @param proof monitor and payload to prove it with; undefined: neither is built, and nothing can be proved
  */
 export async function detectDevice(
   path: string,
   proof?: { monitor: string; hello: string },
 ): Promise<DeviceFacts> {
-  let stats: Stats;
-  try {
-    stats = await stat(path);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === "ENOENT" || code === "ENOTDIR") return { path, state: "absent", evidence: "no such file" };
-    return { path, state: "denied", evidence: OPEN_ERRORS[code ?? ""] ?? String(error) };
-  }
-  const facts = { path, access: await access(stats) };
-  if (!stats.isCharacterDevice()) return { ...facts, state: "other", evidence: "not a character device" };
-  const problem = await tryOpen(path);
-  if (problem) {
-    const state = problem === "EACCES" || problem === "EPERM" ? "denied" : "broken";
-    return { ...facts, state, evidence: OPEN_ERRORS[problem] ?? problem };
-  }
-  if (!proof)
-    return { ...facts, state: "broken", evidence: "it opens; nothing is built yet that could run on it" };
-  const run = await runHello(proof.monitor, proof.hello, path);
-  if (!run.works) return { ...facts, state: "broken", evidence: run.problem };
-  return { ...facts, state: "works", evidence: run.stdout.split("\n")[0] ?? "" };
+  const prover: Prover = { guest: async () => undefined, payload: payloadProver(proof) };
+  return lookAtDevice(await realHost(), path, prover);
 }

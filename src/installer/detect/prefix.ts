@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The place of an installation: whether it can be written, and what stands where our files go.
 import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { access, readdir, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { lstatIfThere, sha256 } from "../../base/files.js";
 import { readJournal, standing } from "../apply/journal.js";
@@ -23,14 +23,26 @@ async function targetFacts(
   return { target: file.target, state: ours.get(path) === hash ? "outdated" : "foreign" };
 }
 
-async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "evidence">> {
+/** Bytes this user may still write in the file system of `folder`. */
+async function freeBytes(folder: string): Promise<number | undefined> {
+  const stats = await statfs(folder).catch(() => undefined);
+  return stats ? stats.bavail * stats.bsize : undefined;
+}
+
+async function holdsFiles(path: string): Promise<boolean> {
+  return ((await readdir(path).catch(() => undefined)) ?? []).length > 0;
+}
+
+async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "evidence" | "free">> {
   let nearest = path;
   while (!(await lstatIfThere(nearest))) nearest = dirname(nearest);
   const there = await stat(nearest).catch(() => undefined);
   if (!there?.isDirectory()) return { state: "not-a-folder", evidence: `${nearest} is not a folder` };
   try {
     await access(nearest, constants.W_OK | constants.X_OK);
-    return { state: "writable", evidence: nearest === path ? "exists" : `can be made in ${nearest}` };
+    const free = await freeBytes(nearest);
+    const evidence = nearest === path ? "exists" : `can be made in ${nearest}`;
+    return { state: "writable", evidence, ...(free === undefined ? {} : { free }) };
   } catch {
     return { state: "denied", evidence: `no permission to write in ${nearest}` };
   }
@@ -38,9 +50,12 @@ async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "e
 
 /** Looks at `path` as the prefix of an installation of `files`. */
 export async function detectPrefix(path: string, files: BundleFile[]): Promise<PrefixFacts> {
-  const records = (await readJournal(path)) ?? [];
+  const journal = await readJournal(path);
+  const records = journal ?? [];
   const ours = new Map<string, string>();
   for (const { step } of standing(records)) {
+    // What lies outside the prefix, or is made by the plan itself, is not of the bundle.
+    if (step.kind === "run" || !step.path.startsWith(`${path}/`)) continue;
     if (step.kind === "file") ours.set(step.path, step.sha256);
     else if (step.kind === "remove") ours.delete(step.path);
   }
@@ -51,5 +66,13 @@ export async function detectPrefix(path: string, files: BundleFile[]): Promise<P
   }
   const targets = await Promise.all(files.map((file) => targetFacts(path, file, ours)));
   const verified = records.findLast((record) => record.type === "verified")?.version;
-  return { path, ...(await prefixState(path)), targets, obsolete, ...(verified ? { verified } : {}) };
+  const foreign = !journal && (await holdsFiles(path));
+  return {
+    path,
+    ...(await prefixState(path)),
+    targets,
+    obsolete,
+    ...(verified ? { verified } : {}),
+    ...(foreign ? { foreign } : {}),
+  };
 }

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // From facts and wishes to an ordered list of steps, or to a refusal. Pure: no clock, no file, no process.
 import { dirname, join } from "node:path";
-import type { DeviceFacts, HostFacts, Wishes } from "../facts.js";
+import { atLeast } from "../detect/kernel.js";
+import { KVM_MODULES_LOAD } from "../etc.js";
+import { type DeviceFacts, type HostFacts, KKM, KVM, type Wishes } from "../facts.js";
+import { type Problem, problem, type ReasonId } from "../reasons.js";
+import { engineSteps } from "./engines.js";
+import { kkmNotes, kkmProblem, kkmSteps, textSteps } from "./kkm.js";
+import { needsRoot, type Step } from "./steps.js";
 
-/** One change to the host. Applied and undone by apply/. */
-export type Step =
-  | { kind: "folder"; path: string; mode: number }
-  | { kind: "file"; path: string; source: string; mode: number; sha256: string }
-  | { kind: "remove"; path: string };
+export type { Step } from "./steps.js";
 
 export interface Plan {
   kind: "plan";
   version: string;
   prefix: string;
   device: string;
+  /** Why this device. */
+  because: string;
   steps: Step[];
+  /** How many steps need root. */
+  rootSteps: number;
   /** Things a person should know that stop nothing. */
   notes: string[];
 }
@@ -22,126 +28,171 @@ export interface Plan {
 export interface Refusal {
   kind: "refusal";
   /** Stable name, for scripts. */
-  code:
-    | "platform"
-    | "bundle"
-    | "device-absent"
-    | "device-denied"
-    | "device-broken"
-    | "prefix-denied"
-    | "prefix-blocked";
+  code: ReasonId;
   reason: string;
   /** What would change the answer. */
   remedy: string;
 }
 
-const OLDEST_KERNEL = { major: 5, minor: 10 };
+/** Oldest kernel with the KVM that km needs. */
+export const OLDEST_KERNEL = { major: 4, minor: 15 } as const;
+/** Room beyond the files themselves: backups, the journal, a build of the module. */
+const SPARE_BYTES = 32 << 20;
 
-function refuse(code: Refusal["code"], reason: string, remedy: string): Refusal {
-  return { kind: "refusal", code, reason, remedy };
+function refuse({ id, evidence, fix }: Problem): Refusal {
+  return { kind: "refusal", code: id, reason: evidence, remedy: fix };
 }
 
-function checkHost(facts: HostFacts): Refusal | undefined {
+function checkHost(facts: HostFacts): Problem | undefined {
   if (facts.platform !== "linux" || facts.arch !== "x64") {
-    return refuse(
-      "platform",
+    return problem(
+      "host-platform",
       `km runs on 64-bit x86 Linux; this is ${facts.platform} on ${facts.arch}`,
-      "use an x86-64 Linux machine, or a virtual machine that is one",
     );
   }
-  const { release, major, minor } = facts.kernel;
-  if (major < OLDEST_KERNEL.major || (major === OLDEST_KERNEL.major && minor < OLDEST_KERNEL.minor)) {
-    const needed = `${OLDEST_KERNEL.major}.${OLDEST_KERNEL.minor}`;
-    return refuse(
-      "platform",
-      `kernel ${release} is older than ${needed}`,
-      `boot a kernel of ${needed} or newer`,
-    );
+  if (facts.wsl === 1) return problem("wsl-1", "this is WSL 1, which has no Linux kernel");
+  const { major, minor } = OLDEST_KERNEL;
+  if (!atLeast(facts.kernel, major, minor)) {
+    return problem("kernel-too-old", `kernel ${facts.kernel.release} is older than ${major}.${minor}`);
   }
   if (facts.bundle.missing.length > 0) {
-    const remedy = facts.compiler
-      ? "run `npm run build` in the package's folder"
-      : "install a compiler (Debian, Ubuntu: apt-get install -y build-essential python3), then run `npm run build`";
-    return refuse("bundle", `not built yet: ${facts.bundle.missing.join(", ")}`, remedy);
+    const evidence = `not built yet: ${facts.bundle.missing.join(", ")}`;
+    if (facts.compiler) return problem("bundle-missing", evidence);
+    return problem(
+      "bundle-missing",
+      evidence,
+      "install a compiler (Debian, Ubuntu: apt-get install -y build-essential python3), then run `npm run build`",
+    );
   }
   return undefined;
 }
 
-function absentRemedy(facts: HostFacts): string {
-  if (facts.cpu.virtualization === "none") {
-    return (
-      "this machine offers no hardware virtualization: switch nested virtualization on where the machine is " +
-      "configured, or use another one. A kernel module that does without it (/dev/kkm) is planned"
-    );
-  }
-  const module = facts.cpu.virtualization === "vmx" ? "kvm_intel" : "kvm_amd";
-  return `the processor has ${facts.cpu.virtualization}: load the module with \`modprobe ${module}\``;
+/** What a device is taken for: as it is, after loading KVM's module, or after building KKM. */
+interface Choice {
+  device: string;
+  way: "as-is" | "load-kvm" | "kkm";
+  because: string;
+  notes: string[];
 }
 
-function refuseDevice(facts: HostFacts, device: DeviceFacts): Refusal {
+function refuseDevice(facts: HostFacts, device: DeviceFacts): Problem {
   const seen = `${device.path}: ${device.evidence}`;
-  if (device.state === "absent") return refuse("device-absent", seen, absentRemedy(facts));
   if (device.state === "denied") {
     const group = device.access?.split(":")[1];
     const join =
       group && group !== "root"
         ? `add yourself to its group (sudo usermod -aG ${group} ${facts.user.name}, then log in again)`
         : "have its group and mode changed (chgrp kvm, chmod 0660), or run as root";
-    return refuse("device-denied", `${seen} (${device.access ?? "unknown access"})`, join);
+    return problem("device-denied", `${seen} (${device.access ?? "unknown access"})`, join);
   }
-  if (device.state === "other") {
-    return refuse("device-broken", seen, "name a character device with --device");
+  if (device.state === "other") return problem("device-not-a-device", seen);
+  return problem("device-broken", seen);
+}
+
+/** How hardware virtualization would come to this machine, for a note or a way out; empty when it cannot. */
+function nestedAdvice(facts: HostFacts): string {
+  const { cloud, nested } = facts.machine;
+  if (facts.cpu.virtualization !== "none" || nested.offer === "never" || nested.how === "") return "";
+  const where = cloud ? `${cloud.name}${cloud.instanceType ? ` ${cloud.instanceType}` : ""}: ` : "";
+  return `${where}${nested.how}`;
+}
+
+const kvmModule = (facts: HostFacts) => (facts.cpu.virtualization === "vmx" ? "kvm_intel" : "kvm_amd");
+
+/** Whether /dev/kvm would come by loading its module. */
+function kvmLoadable(facts: HostFacts): boolean {
+  const { container, security, cpu } = facts;
+  return cpu.virtualization !== "none" && !container && security.modules && !security.modulesDisabled;
+}
+
+function chooseKvm(facts: HostFacts): Choice | Problem {
+  const device = facts.devices.find(({ path }) => path === KVM);
+  if (device?.state === "works") return asIs(device);
+  if (device && device.state !== "absent") return refuseDevice(facts, device);
+  if (!kvmLoadable(facts)) {
+    const advice = nestedAdvice(facts);
+    const elsewhere = facts.container ? "give the container --device /dev/kvm" : "use --device kkm";
+    return problem("device-absent", `there is no ${KVM}`, advice ? `${advice}; or ${elsewhere}` : elsewhere);
   }
-  return refuse(
-    "device-broken",
-    seen,
-    "if another hypervisor (VirtualBox, VMware) holds the processor's virtualization, stop it; " +
-      "otherwise see the line above",
-  );
+  const module = kvmModule(facts);
+  if (facts.user.uid !== 0) {
+    return problem("root-needed", `there is no ${KVM}, and only root can load ${module}`);
+  }
+  const because = `the processor has ${facts.cpu.virtualization}; ${module} only has to be loaded`;
+  return { device: KVM, way: "load-kvm", because, notes: [] };
+}
+
+function asIs(device: DeviceFacts): Choice {
+  return { device: device.path, way: "as-is", because: "a guest ran on it", notes: [] };
+}
+
+function chooseKkm(facts: HostFacts, wishes: Wishes, because: string): Choice | Problem {
+  const device = facts.devices.find(({ path }) => path === KKM);
+  const blocked = kkmProblem(facts, wishes);
+  // Somebody else sees to the module: the host of this container, or another way of installing it.
+  if (blocked && device?.state === "works") return asIs(device);
+  if (blocked) return device?.state === "denied" ? refuseDevice(facts, device) : blocked;
+  return { device: KKM, way: "kkm", because, notes: kkmNotes(facts, wishes.prefix) };
+}
+
+function chooseNamed(facts: HostFacts, path: string): Choice | Problem {
+  const device = facts.devices.find((candidate) => candidate.path === path);
+  if (device?.state === "works") return asIs(device);
+  if (device && device.state !== "absent") return refuseDevice(facts, device);
+  return problem("device-absent", `there is no ${path}`, "name another with --device, or leave it out");
 }
 
 /** The device to use, or why there is none. Of several that do not work, the one that is nearest to working. */
-function chooseDevice(facts: HostFacts, wishes: Wishes): DeviceFacts | Refusal {
-  const devices = facts.devices.filter((device) => !wishes.device || device.path === wishes.device);
-  const works = devices.find((device) => device.state === "works");
-  if (works) return works;
-  for (const state of ["denied", "broken", "other"] as const) {
-    const device = devices.find((candidate) => candidate.state === state);
-    if (device) return refuseDevice(facts, device);
+function chooseAny(facts: HostFacts, wishes: Wishes): Choice | Problem {
+  const works = facts.devices.find((device) => device.state === "works");
+  const ours = facts.build.some(({ module }) => module !== "absent");
+  if (works && works.path !== KKM) return asIs(works);
+  if (works) return ours ? chooseKkm(facts, wishes, "a guest ran on it") : asIs(works);
+  const denied = facts.devices.find((device) => device.state === "denied");
+  if (denied) return refuseDevice(facts, denied);
+  const broken = facts.devices.find((device) => device.state === "broken" || device.state === "other");
+  if (!broken && kvmLoadable(facts)) return chooseKvm(facts);
+  const advice = nestedAdvice(facts);
+  const why = broken
+    ? `${broken.path} is there, but no guest runs on it (${broken.evidence})`
+    : "there is no hardware virtualization here";
+  const kkm = chooseKkm(facts, wishes, `${why}; KKM does without it`);
+  if (!("id" in kkm)) {
+    return advice
+      ? { ...kkm, notes: [`hardware virtualization would be quicker. ${advice}`, ...kkm.notes] }
+      : kkm;
   }
-  if (wishes.device) {
-    return refuse(
-      "device-absent",
-      `there is no ${wishes.device}`,
-      "name another with --device, or leave it out",
-    );
-  }
-  const paths = devices.map((device) => device.path).join(" or ");
-  return refuse("device-absent", `there is no ${paths}`, absentRemedy(facts));
+  if (broken) return refuseDevice(facts, broken);
+  return {
+    ...kkm,
+    evidence: `no ${KVM}, and no KKM: ${kkm.evidence}`,
+    fix: advice ? `${kkm.fix}. Or: ${advice}` : kkm.fix,
+  };
 }
 
-function checkPrefix(facts: HostFacts): Refusal | undefined {
-  const { path, state, evidence, targets } = facts.prefix;
-  if (state === "denied") {
-    return refuse(
-      "prefix-denied",
-      `${path}: ${evidence}`,
-      "run as root (sudo), or name a folder of yours with --prefix",
-    );
-  }
-  if (state === "not-a-folder") {
-    return refuse("prefix-blocked", `${path}: ${evidence}`, "name another folder with --prefix");
-  }
+function choose(facts: HostFacts, wishes: Wishes): Choice | Problem {
+  if (wishes.device === KVM) return chooseKvm(facts);
+  if (wishes.device === KKM) return chooseKkm(facts, wishes, "it was asked for");
+  if (wishes.device) return chooseNamed(facts, wishes.device);
+  return chooseAny(facts, wishes);
+}
+
+function checkPrefix(facts: HostFacts): Problem | undefined {
+  const { path, state, evidence, targets, free } = facts.prefix;
+  if (state === "denied") return problem("prefix-denied", `${path}: ${evidence}`);
+  if (state === "not-a-folder") return problem("prefix-blocked", `${path}: ${evidence}`);
   const blocked = targets.find((target) => target.state === "not-a-file");
-  if (!blocked) return undefined;
-  return refuse(
-    "prefix-blocked",
-    `${join(path, blocked.target)} is in the way: not an ordinary file`,
-    "move it away, or name another folder with --prefix",
-  );
+  if (blocked) {
+    return problem("prefix-blocked", `${join(path, blocked.target)} is in the way: not an ordinary file`);
+  }
+  if (free !== undefined && free < SPARE_BYTES) {
+    const mib = (bytes: number) => `${Math.floor(bytes / (1 << 20))} MiB`;
+    return problem("disk-full", `${path}: ${mib(free)} free, ${mib(SPARE_BYTES)} needed`);
+  }
+  return undefined;
 }
 
-function steps(facts: HostFacts, prefix: string): Step[] {
+function fileSteps(facts: HostFacts, prefix: string): Step[] {
   const files = facts.bundle.files.filter((_, index) => facts.prefix.targets[index]?.state !== "same");
   const folders = new Set<string>();
   for (const file of files) {
@@ -159,29 +210,61 @@ function steps(facts: HostFacts, prefix: string): Step[] {
   ];
 }
 
+function deviceSteps(facts: HostFacts, wishes: Wishes, choice: Choice): Step[] {
+  if (choice.way === "kkm") return kkmSteps(facts, wishes);
+  if (choice.way === "as-is") return [];
+  const module = kvmModule(facts);
+  return [
+    ...textSteps(facts, [
+      { path: KVM_MODULES_LOAD, content: `${module}\n`, mode: 0o644, why: `loads ${module} at boot` },
+    ]),
+    {
+      kind: "run",
+      name: "kvm-load",
+      title: `load ${module}`,
+      argv: ["modprobe", module],
+      touches: [],
+      undo: ["modprobe", "-r", module],
+      merge: null,
+      stays: null,
+      optional: false,
+      seconds: 60,
+    },
+  ];
+}
+
+function replacedNotes(facts: HostFacts, prefix: string): string[] {
+  return facts.prefix.targets
+    .filter((target) => target.state === "foreign")
+    .map(
+      (target) =>
+        `${join(prefix, target.target)} is replaced; \`kontain uninstall\` brings back what was there`,
+    );
+}
+
 /**
  * Decides what to do. The steps leave out what is already as it should be, so a second installation of the same
  * version has none and only runs the payload.
  */
 export function plan(facts: HostFacts, wishes: Wishes): Plan | Refusal {
   const host = checkHost(facts);
-  if (host) return host;
-  const device = chooseDevice(facts, wishes);
-  if ("kind" in device) return device;
-  const prefix = checkPrefix(facts);
-  if (prefix) return prefix;
-  const replaced = facts.prefix.targets.filter((target) => target.state === "foreign");
-  const notes = replaced.map(
-    (target) =>
-      `${join(wishes.prefix, target.target)} is replaced; \`kontain uninstall\` brings back what was there`,
-  );
-  const version = facts.bundle.version;
+  if (host) return refuse(host);
+  const choice = choose(facts, wishes);
+  if ("id" in choice) return refuse(choice);
+  const blocked = checkPrefix(facts);
+  if (blocked) return refuse(blocked);
+  const engines = engineSteps(facts, wishes.prefix);
+  if (engines.problem) return refuse(engines.problem);
+  const { prefix } = wishes;
+  const steps = [...fileSteps(facts, prefix), ...deviceSteps(facts, wishes, choice), ...engines.steps];
   return {
     kind: "plan",
-    version,
-    prefix: wishes.prefix,
-    device: device.path,
-    steps: steps(facts, wishes.prefix),
-    notes,
+    version: facts.bundle.version,
+    prefix,
+    device: choice.device,
+    because: choice.because,
+    steps,
+    rootSteps: steps.filter((step) => needsRoot(step, prefix)).length,
+    notes: [...choice.notes, ...engines.notes, ...replacedNotes(facts, prefix)],
   };
 }

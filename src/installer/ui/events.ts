@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an installation tells whoever shows it. A reporter is a function of these; it decides nothing.
 import type { HostFacts } from "../facts.js";
-import type { Plan, Refusal, Step } from "../plan/plan.js";
+import type { Plan, Refusal } from "../plan/plan.js";
+import type { RunStep, Step } from "../plan/steps.js";
+import type { Problem } from "../reasons.js";
 import type { HelloRun } from "../verify/hello.js";
 
 export type Outcome =
@@ -15,12 +17,21 @@ export type Outcome =
   | "nothing-installed";
 
 export type InstallEvent =
+  | { type: "start"; action: "install" | "uninstall"; version: string; prefix: string }
+  /** Some facts, as they are found; `facts` has them all. */
+  | { type: "found"; facts: Partial<HostFacts> }
   | { type: "facts"; facts: HostFacts }
   | { type: "plan"; plan: Plan }
   | { type: "refusal"; refusal: Refusal }
   | { type: "step"; step: Step; state: "start" | "done" | "undone"; note?: string }
+  /** A line that a step's command printed. */
+  | { type: "output"; step: RunStep; line: string }
+  /** Something could not be done; what had been done is taken back next. */
+  | { type: "problem"; problem: Problem }
+  | { type: "verifying"; device: string }
   | { type: "verify"; run: HelloRun }
-  | { type: "result"; outcome: Outcome; prefix: string; message: string; next?: string };
+  /** `next`: lines that say what to do now. */
+  | { type: "result"; outcome: Outcome; prefix: string; message: string; next: string[] };
 
 export type Reporter = (event: InstallEvent) => void;
 

@@ -1,78 +1,117 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lines of text, for a pipe as for a terminal; and JSON, one event a line.
-import type { HostFacts } from "../facts.js";
-import type { Plan, Step } from "../plan/plan.js";
+import type { Plan } from "../plan/plan.js";
+import { type RunStep, type Step, stepTitle } from "../plan/steps.js";
+import { describeFacts, describePlan, elapsed, harmless } from "./describe.js";
 import type { InstallEvent, Reporter } from "./events.js";
 
-const VERBS: Record<Step["kind"], [todo: string, undone: string]> = {
-  folder: ["make", "unmake"],
-  file: ["write", "take back"],
-  remove: ["remove", "bring back"],
+/** What taking a step back is called. */
+const UNDONE: Record<Step["kind"], string> = {
+  folder: "unmake",
+  file: "take back",
+  text: "take back",
+  remove: "bring back",
+  run: "undo",
 };
 
 function row(name: string, text: string): string {
   return `  ${name.padEnd(9)} ${text}`;
 }
 
-function factLines(facts: HostFacts): string[] {
-  const { distro, kernel, cpu, prefix } = facts;
+function planLines(plan: Plan, verbose: boolean): string[] {
+  const title = `plan: ${plan.device}, because ${plan.because}`;
+  const notes = plan.notes.map((note) => row("note", note));
+  if (plan.steps.length === 0) {
+    return [title, "  everything is in place; only run the payload", ...notes];
+  }
+  const root = plan.rootSteps > 0 ? [row("root", `${plan.rootSteps} of the steps need it`)] : [];
   return [
-    `kontain ${facts.bundle.version}`,
-    row("host", `${distro.name}, kernel ${kernel.release}`),
-    row("processor", `${cpu.model} (hardware virtualization: ${cpu.virtualization})`),
-    ...facts.devices.map((device) => {
-      const access = device.access ? `, ${device.access}` : "";
-      return row("device", `${device.path}: ${device.state} (${device.evidence}${access})`);
-    }),
-    row("prefix", `${prefix.path}: ${prefix.verified ? `has ${prefix.verified}` : prefix.evidence}`),
-  ];
-}
-
-function planLines(plan: Plan): string[] {
-  if (plan.steps.length === 0) return ["plan: every file is in place; only run the payload"];
-  return [
-    "plan",
-    ...plan.steps.map((step) => row(VERBS[step.kind][0], step.path)),
+    title,
+    ...describePlan(plan, verbose).map(({ verb, text }) => row(verb, text)),
     row("run", `the hello payload on ${plan.device}`),
-    ...plan.notes.map((note) => row("note", note)),
+    ...root,
+    ...notes,
   ];
 }
 
-function stepLines(event: Extract<InstallEvent, { type: "step" }>): string[] {
-  const lines = event.note ? [row("note", event.note)] : [];
-  if (event.state === "undone") lines.unshift(row(VERBS[event.step.kind][1], event.step.path));
-  return lines;
+/** Knows when command steps began, to say how long they took. */
+class StepLines {
+  private began = 0;
+  constructor(
+    private readonly verbose: boolean,
+    private readonly now: () => number,
+  ) {}
+
+  lines({ step, state, note }: Extract<InstallEvent, { type: "step" }>): string[] {
+    const notes = note ? [row("note", note)] : [];
+    if (state === "undone") {
+      const shown = this.verbose || step.kind === "run" || note;
+      return shown ? [row(UNDONE[step.kind], stepTitle(step)), ...notes] : [];
+    }
+    if (step.kind !== "run") {
+      return this.verbose && state === "done" ? [row("done", stepTitle(step)), ...notes] : notes;
+    }
+    return [...this.command(step, state), ...notes];
+  }
+
+  private command(step: RunStep, state: "start" | "done"): string[] {
+    if (state === "done") return [row("done", `${step.title} (${elapsed(this.now() - this.began)})`)];
+    this.began = this.now();
+    return [row("now", step.title)];
+  }
 }
 
-function lines(event: InstallEvent): string[] {
+function lines(event: InstallEvent, steps: StepLines, verbose: boolean): string[] {
   switch (event.type) {
-    case "facts":
-      return factLines(event.facts);
-    case "plan":
-      return planLines(event.plan);
+    case "start":
+      return [`kontain ${event.version}`];
+    case "found":
     case "refusal":
+    case "verifying":
       return [];
+    case "facts":
+      return describeFacts(event.facts).map(({ name, text }) => row(name, text));
+    case "plan":
+      return planLines(event.plan, verbose);
     case "step":
-      return stepLines(event);
+      return steps.lines(event);
+    case "output":
+      return verbose ? [`  | ${harmless(event.line)}`] : [];
+    case "problem":
+      return [];
     case "verify": {
       const printed = event.run.stdout.split("\n").filter(Boolean);
       const problem = event.run.problem ? [`  ! ${event.run.problem}`] : [];
       return ["verify", `  $ ${event.run.command}`, ...printed.map((line) => `  | ${line}`), ...problem];
     }
     case "result":
-      return [event.message, ...(event.next ? [`  ${event.next}`] : [])];
+      return [event.message, ...event.next.map((line) => `  ${line}`)];
   }
 }
 
+export interface PlainOptions {
+  verbose?: boolean;
+  /** Milliseconds; a test has its own clock. */
+  now?: () => number;
+}
+
 /** Plain lines. What went well goes to `out`, a closing line that tells of trouble to `err`. */
-export function plainReporter(out: (text: string) => void, err: (text: string) => void): Reporter {
+export function plainReporter(
+  out: (text: string) => void,
+  err: (text: string) => void,
+  { verbose = false, now = () => performance.now() }: PlainOptions = {},
+): Reporter {
   const fine = ["installed", "uninstalled", "planned"];
+  const steps = new StepLines(verbose, now);
   return (event) => {
     const write = event.type === "result" && !fine.includes(event.outcome) ? err : out;
-    for (const line of lines(event)) write(`${line}\n`);
+    for (const line of lines(event, steps, verbose)) write(`${line}\n`);
   };
 }
 
+/** Every event but the facts piece by piece, which come all at once as well. */
 export function jsonReporter(out: (text: string) => void): Reporter {
-  return (event) => out(`${JSON.stringify(event)}\n`);
+  return (event) => {
+    if (event.type !== "found") out(`${JSON.stringify(event)}\n`);
+  };
 }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configuration files of others: read strictly, and when they are broken say where.
+
+export class ConfigError extends Error {
+  override name = "ConfigError";
+}
+
+/** "3:14" for an offset into a text, counted from one. */
+export function placeIn(text: string, offset: number): string {
+  const before = text.slice(0, offset).split("\n");
+  return `${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
+}
+
+/**
+ * Parses JSON that has to be an object. An empty file is an empty object, as docker takes it.
+ * @throws ConfigError "PATH:LINE:COLUMN: what is wrong"
+ */
+export function parseJsonObject(text: string, path: string): Record<string, unknown> {
+  if (text.trim() === "") return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const offset = /position (\d+)/.exec(message)?.[1];
+    const at = placeIn(text, offset === undefined ? text.trimEnd().length : Number(offset));
+    const what = message.split(/ in JSON| at position| \(line/)[0];
+    throw new ConfigError(`${path}:${at}: not valid JSON: ${what}`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ConfigError(`${path}:1:1: holds no JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/**
+ * Parses TOML.
+ * @throws ConfigError "PATH:LINE:COLUMN: what is wrong"
+ */
+export async function parseTomlTable(text: string, path: string): Promise<Record<string, unknown>> {
+  const { parse, TomlError } = await import("smol-toml");
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split("\n")[0]?.replace(/^Invalid TOML document: /, "");
+    throw new ConfigError(`${path}:${error.line}:${error.column}: not valid TOML: ${what}`);
+  }
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a command's exit status and words to a reason with an id.
+import { REBUILD_STATUS } from "../kkm-scripts.js";
+import type { RunName, RunStep } from "../plan/steps.js";
+import { type Problem, problem, type ReasonId } from "../reasons.js";
+
+/** Exit statuses of kkm/build.sh and of rebuild.sh around it. */
+const BUILD_STATUS: Record<number, ReasonId> = {
+  10: "build-headers",
+  11: "build-compiler",
+  12: "build-tools",
+  13: "build-failed",
+  [REBUILD_STATUS.signing]: "signing-failed",
+  [REBUILD_STATUS.install]: "module-install-failed",
+};
+
+/** modprobe(8)'s words for what finit_module(2) answered. */
+const LOAD_WORDS: [RegExp, ReasonId][] = [
+  [/Key was rejected|Required key not available/i, "load-signature"],
+  [/Operation not permitted/i, "load-not-permitted"],
+  [/Exec format error|Invalid module format/i, "load-format"],
+  [/Unknown symbol|Operation not supported|No such device/i, "load-unsupported"],
+];
+
+const OTHERWISE: Record<RunName, ReasonId> = {
+  packages: "packages-failed",
+  group: "group-failed",
+  build: "build-failed",
+  load: "load-failed",
+  "kvm-load": "kvm-load-failed",
+};
+
+function reasonOf(step: RunStep, status: number, output: string): ReasonId {
+  if (step.name === "build") return BUILD_STATUS[status] ?? "build-failed";
+  if (step.name === "load") {
+    return LOAD_WORDS.find(([words]) => words.test(output))?.[1] ?? "load-failed";
+  }
+  return OTHERWISE[step.name];
+}
+
+/** The line that says most: the last of ours, of an error, or simply the last. */
+function telling(output: string): string {
+  const lines = output.trim().split("\n").filter(Boolean);
+  return (
+    lines.findLast((line) => /^kkm: /.test(line)) ??
+    lines.findLast((line) => /error|fatal|^E: /i.test(line)) ??
+    lines.at(-1) ??
+    "it said nothing"
+  );
+}
+
+export function classify(
+  step: RunStep,
+  ended: { status: number; output: string; timedOut: boolean },
+  log?: string,
+): Problem {
+  const said = ended.timedOut ? `no end within ${step.seconds} seconds` : telling(ended.output);
+  return problem(
+    reasonOf(step, ended.status, ended.output),
+    `${step.title}: ${said}${log ? ` (log: ${log})` : ""}`,
+  );
+}

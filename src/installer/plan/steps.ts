@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The changes a plan is made of. Data: the journal keeps them and takes them back without the code that made them.
+
+/** A file that a command changes, and that is kept before it runs. */
+export interface Touched {
+  path: string;
+  /**
+   * Nobody else writes it, so what was before comes back whatever it holds now. A shared file comes back only if it is
+   * still as the command left it; otherwise `merge` runs.
+   */
+  ours: boolean;
+}
+
+export type RunName = "packages" | "group" | "build" | "load" | "kvm-load";
+
+export interface RunStep {
+  kind: "run";
+  name: RunName;
+  /** What it changes, for people. */
+  title: string;
+  argv: string[];
+  touches: Touched[];
+  /** Runs first when the step is taken back; its failure is noted and stops nothing. */
+  undo: string[] | null;
+  /** Takes our part out of shared files that others have changed since. */
+  merge: string[] | null;
+  /** What stays behind when the step is taken back, for people. */
+  stays: string | null;
+  /** Its failure is noted and the rest goes on. */
+  optional: boolean;
+  /** Bound on argv. */
+  seconds: number;
+}
+
+export type Step =
+  | { kind: "folder"; path: string; mode: number }
+  | { kind: "file"; path: string; source: string; mode: number; sha256: string }
+  | { kind: "text"; path: string; content: string; mode: number; why: string }
+  | { kind: "remove"; path: string }
+  | RunStep;
+
+export type PathStep = Exclude<Step, RunStep>;
+
+/** The one line that says what a step changes. */
+export function stepTitle(step: Step): string {
+  if (step.kind === "run") return step.title;
+  return step.kind === "text" ? `${step.path}: ${step.why}` : step.path;
+}
+
+/** Whether a step changes something outside the prefix, for which one has to be root. */
+export function needsRoot(step: Step, prefix: string): boolean {
+  return step.kind === "run" || !(step.path === prefix || step.path.startsWith(`${prefix}/`));
+}

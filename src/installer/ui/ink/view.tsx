@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the model looks. Finished things go into the scrollback (<Static>); only what is going on is drawn again.
+import { Box, Static, Text } from "ink";
+import { type ReactNode, useEffect, useState } from "react";
+import type { Plan } from "../../plan/plan.js";
+import { describePlan, elapsed, type Mark, type Row } from "../describe.js";
+import type { Item, Model, Work } from "./model.js";
+
+const COLOR: Record<Mark, string | undefined> = { good: "green", bad: "red", plain: undefined };
+const SIGN: Record<Mark, string> = { good: "✔", bad: "✘", plain: "·" };
+const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/** Spreads "color" only where there is one: the types do not take undefined. */
+function colored(mark: Mark): { color?: string } {
+  const color = COLOR[mark];
+  return color ? { color } : {};
+}
+
+function Fact({ row }: { row: Row }): ReactNode {
+  return (
+    <Box>
+      <Text {...colored(row.mark)}> {SIGN[row.mark]} </Text>
+      <Box width={11} flexShrink={0}>
+        <Text dimColor>{row.name}</Text>
+      </Box>
+      <Text>{row.text}</Text>
+    </Box>
+  );
+}
+
+function PlanView({ plan }: { plan: Plan }): ReactNode {
+  const lines = describePlan(plan, false);
+  return (
+    <Box flexDirection="column" marginTop={1}>
+      <Text>
+        <Text bold>plan</Text> {plan.device}, because {plan.because}
+      </Text>
+      {lines.map(({ verb, text }) => (
+        <Box key={`${verb} ${text}`}>
+          <Box width={12} flexShrink={0}>
+            <Text color="cyan"> {verb}</Text>
+          </Box>
+          <Text>{text}</Text>
+        </Box>
+      ))}
+      <Box>
+        <Box width={12} flexShrink={0}>
+          <Text color="cyan"> run</Text>
+        </Box>
+        <Text>the hello payload on {plan.device}</Text>
+      </Box>
+      {plan.notes.map((note) => (
+        <Box key={note}>
+          <Box width={12} flexShrink={0}>
+            <Text color="yellow"> note</Text>
+          </Box>
+          <Text>{note}</Text>
+        </Box>
+      ))}
+    </Box>
+  );
+}
+
+function Output({ item }: { item: Extract<Item, { kind: "output" }> }): ReactNode {
+  return (
+    <Box flexDirection="column">
+      <Text dimColor> $ {item.command}</Text>
+      {item.lines.map((line, at) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: lines are printed once and may repeat
+        <Text key={at}>
+          {"   "}
+          <Text color="green">│</Text> {line}
+        </Text>
+      ))}
+      {item.problem ? <Text color="red"> ! {item.problem}</Text> : null}
+    </Box>
+  );
+}
+
+function ProblemView({ item }: { item: Extract<Item, { kind: "problem" }> }): ReactNode {
+  const { id, evidence, fix } = item.problem;
+  return (
+    <Box flexDirection="column" borderStyle="round" borderColor="red" paddingX={1} marginTop={1}>
+      <Text color="red" bold>
+        {id}
+      </Text>
+      <Text>{evidence}</Text>
+      <Text>
+        <Text color="cyan">way out </Text>
+        {fix}
+      </Text>
+    </Box>
+  );
+}
+
+const FINE = ["installed", "uninstalled", "planned"];
+
+function Result({ item }: { item: Extract<Item, { kind: "result" }> }): ReactNode {
+  const fine = FINE.includes(item.outcome);
+  // The box above has said it already.
+  if (item.outcome === "refused" || item.outcome === "failed") {
+    return (
+      <Text color="red">
+        {item.outcome === "refused" ? "nothing was changed" : "not installed; all is as it was"}
+      </Text>
+    );
+  }
+  return (
+    <Box flexDirection="column" borderStyle="round" borderColor={fine ? "green" : "yellow"} paddingX={1}>
+      <Text bold>{item.message}</Text>
+      {item.changed.map((line) => (
+        <Text key={line} dimColor>
+          {line}
+        </Text>
+      ))}
+      {item.next.map((line) => (
+        <Text key={line} color="cyan">
+          {line}
+        </Text>
+      ))}
+    </Box>
+  );
+}
+
+function ItemView({ item }: { item: Item }): ReactNode {
+  switch (item.kind) {
+    case "title":
+      return (
+        <Box marginBottom={1}>
+          <Text bold>{item.text}</Text>
+        </Box>
+      );
+    case "fact":
+      return <Fact row={item.row} />;
+    case "plan":
+      return <PlanView plan={item.plan} />;
+    case "done":
+      return (
+        <Text>
+          <Text {...colored(item.mark)}> {SIGN[item.mark]} </Text>
+          {item.text}
+        </Text>
+      );
+    case "note":
+      return <Text color="yellow"> ! {item.text}</Text>;
+    case "output":
+      return <Output item={item} />;
+    case "problem":
+      return <ProblemView item={item} />;
+    case "result":
+      return <Result item={item} />;
+  }
+}
+
+/** Counts up while something is going on. */
+function useTick(running: boolean): number {
+  const [tick, setTick] = useState(0);
+  useEffect(() => {
+    if (!running) return;
+    const timer = setInterval(() => setTick((value) => value + 1), 100);
+    return () => clearInterval(timer);
+  }, [running]);
+  return tick;
+}
+
+function WorkView({ work, now }: { work: Work; now: () => number }): ReactNode {
+  const tick = useTick(true);
+  const count = work.count === undefined ? "" : `${work.count} files `;
+  return (
+    <Box flexDirection="column">
+      <Text>
+        <Text color="cyan"> {FRAMES[tick % FRAMES.length]} </Text>
+        {count}
+        {work.title} <Text dimColor>{elapsed(now() - work.since)}</Text>
+      </Text>
+      {work.output ? (
+        <Text dimColor wrap="truncate-end">
+          {"   "}
+          {work.output}
+        </Text>
+      ) : null}
+    </Box>
+  );
+}
+
+function Looking({ rows }: { rows: Row[] }): ReactNode {
+  const tick = useTick(true);
+  return (
+    <Box flexDirection="column">
+      {rows.map((row) => (
+        <Fact key={`${row.name} ${row.text}`} row={row} />
+      ))}
+      <Text>
+        <Text color="cyan"> {FRAMES[tick % FRAMES.length]} </Text>looking at this machine
+      </Text>
+    </Box>
+  );
+}
+
+/** The question under a plan; `waiting` is false where nobody is asked. */
+function Asking({ plan, question }: { plan: Plan; question: string | null }): ReactNode {
+  return (
+    <Box flexDirection="column">
+      <PlanView plan={plan} />
+      {question ? <Keys question={question} /> : null}
+    </Box>
+  );
+}
+
+function Keys({ question }: { question: string }): ReactNode {
+  return (
+    <Box marginTop={1}>
+      <Text>
+        {question} <Text color="green">enter</Text> yes <Text color="red">n</Text> no
+      </Text>
+    </Box>
+  );
+}
+
+export interface AppProps {
+  model: Model;
+  /** What a key is waited for; null: nothing. */
+  question: string | null;
+  /** Milliseconds. */
+  now: () => number;
+}
+
+export function App({ model, question, now }: AppProps): ReactNode {
+  return (
+    <>
+      <Static items={model.items}>{(item) => <ItemView key={item.key} item={item} />}</Static>
+      {model.looking ? <Looking rows={model.looking} /> : null}
+      {model.work ? <WorkView work={model.work} now={now} /> : null}
+      {model.asking ? <Asking plan={model.asking} question={question} /> : null}
+      {!model.asking && question ? <Keys question={question} /> : null}
+    </>
+  );
+}

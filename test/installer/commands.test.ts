@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+// Steps that are commands, with real commands on real files: taken back exactly, resumed after a crash at any moment, and
+// careful with files that others have changed since.
+import { appendFile, mkdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { apply, Interrupted, removeState, undo } from "../../src/installer/apply/apply.js";
+import { StepError } from "../../src/installer/apply/commands.js";
+import { type Checkpoint, Journal } from "../../src/installer/apply/journal.js";
+import type { RunStep, Step } from "../../src/installer/plan/steps.js";
+import { picture, plant, temporaryFolder } from "./fixtures.js";
+
+class Crash extends Error {}
+
+function crashAt(n: number): Checkpoint {
+  let count = 0;
+  return () => {
+    if (++count === n) throw new Crash();
+  };
+}
+
+interface World {
+  root: string;
+  prefix: string;
+  steps: Step[];
+  before: string[];
+}
+
+function runStep(changes: Partial<RunStep> & Pick<RunStep, "argv">): RunStep {
+  return {
+    kind: "run",
+    name: "group",
+    title: "a command",
+    touches: [],
+    undo: null,
+    merge: null,
+    stays: null,
+    optional: false,
+    seconds: 30,
+    ...changes,
+  };
+}
+
+const sh = (script: string, ...args: string[]) => ["sh", "-c", script, "test", ...args];
+
+/** Content, mode, owner and time; not the inode, which commands replace as they like. */
+async function content(folder: string): Promise<string[]> {
+  return (await picture(folder)).map((line) => line.replace(/^(\S+ \S+ \S+) \d+ (\d+)(\.\d+)? /, "$1 $2 "));
+}
+
+/** A host with a list that commands add to (as groupadd does to /etc/group) and an index made of a folder (as depmod's). */
+async function world(t: ExecutionContext): Promise<World> {
+  const root = await temporaryFolder(t);
+  const host = join(root, "host");
+  const prefix = join(host, "kontain");
+  await mkdir(host);
+  await plant(host, { "etc/list": "root\n", "lib/index": "ext4\n", "lib/ext4": "module" });
+  const list = join(host, "etc/list");
+  const lib = join(host, "lib");
+  const steps: Step[] = [
+    runStep({
+      title: "add kkm to the list",
+      // In place, as the worst of tools: a hard link to it would change along.
+      argv: sh('echo kkm >>"$1"; echo "$1" >"$1-"', list),
+      touches: [
+        { path: list, ours: false },
+        { path: `${list}-`, ours: false },
+      ],
+      merge: sh('grep -v "^kkm$" "$1" >"$1.new"; mv "$1.new" "$1"', list),
+    }),
+    { kind: "text", path: join(host, "etc/rule"), content: "rule\n", mode: 0o644, why: "a rule" },
+    runStep({
+      name: "build",
+      title: "build the module",
+      argv: sh('echo built >"$1/kkm"; ls "$1" | grep -v index >"$1/index"', lib),
+      touches: [
+        { path: join(lib, "kkm"), ours: true },
+        { path: join(lib, "index"), ours: false },
+      ],
+      merge: sh('ls "$1" | grep -v index >"$1/index"', lib),
+    }),
+    runStep({
+      name: "load",
+      title: "load it",
+      argv: sh('touch "$1/loaded"', host),
+      undo: sh('rm -f "$1/loaded"', host),
+    }),
+  ];
+  return { root, prefix, steps, before: await content(host) };
+}
+
+const tree = (w: World) => content(join(w.root, "host"));
+
+async function forward(
+  { prefix, steps }: World,
+  options: Parameters<typeof apply>[2] = {},
+): Promise<string[]> {
+  const journal = (await Journal.open(prefix, { create: true })) as Journal;
+  try {
+    return await apply(journal, steps, options);
+  } finally {
+    await journal.close();
+  }
+}
+
+async function backward({ prefix }: World, checkpoint?: Checkpoint): Promise<string[] | undefined> {
+  const journal = await Journal.open(prefix, { create: false });
+  if (!journal) return undefined;
+  try {
+    const notes = await undo(journal, 0, checkpoint ? { checkpoint } : {});
+    await removeState(journal, checkpoint);
+    return notes;
+  } finally {
+    await journal.close();
+  }
+}
+
+test("commands do what they say, and are taken back to the byte and the time", async (t) => {
+  const w = await world(t);
+  t.deepEqual(await forward(w), []);
+  t.is(await readFile(join(w.root, "host/etc/list"), "utf8"), "root\nkkm\n");
+  t.is(await readFile(join(w.root, "host/lib/index"), "utf8"), "ext4\nkkm\n");
+  t.true((await stat(join(w.root, "host/loaded"))).isFile());
+  t.deepEqual(await backward(w), []);
+  t.deepEqual(await tree(w), w.before);
+});
+
+test("a crash at any moment forward can be taken back or gone on from", async (t) => {
+  for (let n = 1; ; n++) {
+    const back = await world(t);
+    const crash = await forward(back, { checkpoint: crashAt(n) }).catch((error) => error);
+    await backward(back);
+    t.deepEqual(await tree(back), back.before, `taken back after a crash at ${n}`);
+
+    const on = await world(t);
+    await forward(on, { checkpoint: crashAt(n) }).catch((error) =>
+      t.true(error instanceof Crash, String(error)),
+    );
+    await forward(on);
+    t.is(await readFile(join(on.root, "host/lib/kkm"), "utf8"), "built\n");
+    await backward(on);
+    t.deepEqual(await tree(on), on.before, `gone on after a crash at ${n}`);
+    if (!(crash instanceof Crash)) {
+      t.true(n > 12, "the crashes covered every step");
+      return;
+    }
+  }
+});
+
+test("a crash at any moment backward is gone on from", async (t) => {
+  for (let n = 1; ; n++) {
+    const w = await world(t);
+    await forward(w);
+    const crash = await backward(w, crashAt(n)).catch((error) => error);
+    await backward(w);
+    t.deepEqual(await tree(w), w.before, `crash at ${n}`);
+    if (!(crash instanceof Crash)) {
+      t.true(n > 6, "the crashes covered every step");
+      return;
+    }
+  }
+});
+
+test("a crash in the middle of putting files back is gone on from", async (t) => {
+  const w = await world(t);
+  await forward(w);
+  const list = join(w.root, "host/etc/list");
+  // What the list's step does first when it is taken back; then the lights go out.
+  const journal = (await Journal.open(w.prefix, { create: false })) as Journal;
+  const seq = journal.records.find((record) => record.type === "intent")?.seq;
+  await writeFile(list, "root\n");
+  await utimes(list, 1_000_000_000, 1_000_000_000);
+  await rm(journal.backupPath(`${seq}.0`));
+  await journal.close();
+  await backward(w);
+  t.deepEqual(await tree(w), w.before);
+});
+
+test("what others changed since stays; only our part goes", async (t) => {
+  const w = await world(t);
+  await forward(w);
+  await appendFile(join(w.root, "host/etc/list"), "anna\n");
+  await writeFile(join(w.root, "host/lib/nvidia"), "module of others");
+  await writeFile(join(w.root, "host/lib/index"), "ext4\nkkm\nnvidia\n");
+  t.deepEqual(await backward(w), []);
+  t.is(await readFile(join(w.root, "host/etc/list"), "utf8"), "root\nanna\n");
+  t.is(await readFile(join(w.root, "host/lib/index"), "utf8"), "ext4\nnvidia\n");
+  await t.throwsAsync(stat(join(w.root, "host/lib/kkm")));
+});
+
+test("a command that fails names its reason, keeps its output, and can be taken back", async (t) => {
+  const w = await world(t);
+  const failing = runStep({
+    name: "build",
+    title: "build the module",
+    argv: sh(
+      'echo half >"$1"; echo "kkm: compiler mismatch: gcc 12" >&2; exit 11',
+      join(w.root, "host/lib/kkm"),
+    ),
+    touches: [{ path: join(w.root, "host/lib/kkm"), ours: true }],
+  });
+  const error = await t.throwsAsync(forward({ ...w, steps: [...w.steps.slice(0, 2), failing] }), {
+    instanceOf: StepError,
+  });
+  t.is(error?.problem.id, "build-compiler");
+  const log = /\(log: (.*)\)$/.exec(error?.problem.evidence ?? "")?.[1] ?? "";
+  t.regex(await readFile(log, "utf8"), /compiler mismatch: gcc 12/);
+  await rm(join(log, ".."), { recursive: true });
+  await backward(w);
+  t.deepEqual(await tree(w), w.before);
+});
+
+test("every exit status of the build and every way the kernel says no has its reason", async (t) => {
+  const table: [Partial<RunStep>, string, number, string][] = [
+    [{ name: "build" }, "", 10, "build-headers"],
+    [{ name: "build" }, "", 12, "build-tools"],
+    [{ name: "build" }, "", 13, "build-failed"],
+    [{ name: "build" }, "", 30, "signing-failed"],
+    [{ name: "build" }, "", 31, "module-install-failed"],
+    [
+      { name: "load" },
+      "modprobe: ERROR: could not insert 'kkm': Key was rejected by service",
+      1,
+      "load-signature",
+    ],
+    [
+      { name: "load" },
+      "modprobe: ERROR: could not insert 'kkm': Operation not permitted",
+      1,
+      "load-not-permitted",
+    ],
+    [{ name: "load" }, "modprobe: ERROR: could not insert 'kkm': Exec format error", 1, "load-format"],
+    [
+      { name: "load" },
+      "modprobe: ERROR: could not insert 'kkm': Unknown symbol in module",
+      1,
+      "load-unsupported",
+    ],
+    [{ name: "load" }, "rmmod: ERROR: Module kkm is in use", 1, "load-failed"],
+    [{ name: "packages" }, "E: Unable to locate package linux-headers-9", 100, "packages-failed"],
+    [{ name: "kvm-load" }, "Operation not supported", 1, "kvm-load-failed"],
+    [{ name: "group" }, "", 1, "group-failed"],
+  ];
+  for (const [changes, words, status, id] of table) {
+    const w = await world(t);
+    const step = runStep({ ...changes, argv: sh('echo "$1" >&2; exit "$2"', words, String(status)) });
+    const error = await t.throwsAsync(forward({ ...w, steps: [step] }), { instanceOf: StepError });
+    t.is(error?.problem.id, id as never, words);
+    const log = /\(log: (.*)\)$/.exec(error?.problem.evidence ?? "")?.[1];
+    if (log) await rm(join(log, ".."), { recursive: true });
+  }
+});
+
+test("a command that is not there, and one that does not end, are failures in one line", async (t) => {
+  const w = await world(t);
+  const missing = forward({ ...w, steps: [runStep({ argv: ["/no/such/program"] })] });
+  t.regex(
+    (await t.throwsAsync(missing, { instanceOf: StepError }))?.problem.evidence ?? "",
+    /no\/such\/program/,
+  );
+  const endless = forward({ ...w, steps: [runStep({ argv: ["sleep", "600"], seconds: 1 })] });
+  t.regex(
+    (await t.throwsAsync(endless, { instanceOf: StepError }))?.problem.evidence ?? "",
+    /within 1 second/,
+  );
+});
+
+test("an optional command that fails is noted, leaves nothing, and the rest goes on", async (t) => {
+  const w = await world(t);
+  const path = join(w.root, "host/lib/kkm");
+  const optional = runStep({
+    title: "for the newest kernel",
+    argv: sh('echo half >"$1"; exit 1', path),
+    touches: [{ path, ours: true }],
+    optional: true,
+  });
+  const notes = await forward({ ...w, steps: [optional, ...w.steps.slice(3)] });
+  t.is(notes.length, 1);
+  t.regex(notes[0] ?? "", /for the newest kernel: not done/);
+  await t.throwsAsync(stat(path));
+  t.true((await stat(join(w.root, "host/loaded"))).isFile());
+  await backward(w);
+  t.deepEqual(await tree(w), w.before);
+});
+
+test("a signal ends a running command, and a rerun goes on", async (t) => {
+  const w = await world(t);
+  const controller = new AbortController();
+  const slow = runStep({ argv: sh("echo started; sleep 600") });
+  const onOutput = () => controller.abort();
+  await t.throwsAsync(forward({ ...w, steps: [slow] }, { signal: controller.signal, onOutput }), {
+    instanceOf: Interrupted,
+  });
+  await forward(w);
+  await backward(w);
+  t.deepEqual(await tree(w), w.before);
+});
+
+test("what stays behind is said when it is taken back", async (t) => {
+  const w = await world(t);
+  await forward({ ...w, steps: [runStep({ argv: ["true"], stays: "packages stay installed" })] });
+  t.deepEqual(await backward(w), ["packages stay installed"]);
+});
+
+test("an undo command that fails is noted and stops nothing", async (t) => {
+  const w = await world(t);
+  await forward({
+    ...w,
+    steps: [...w.steps.slice(0, 1), runStep({ argv: ["true"], undo: sh("echo busy >&2; exit 1") })],
+  });
+  const notes = await backward(w);
+  t.regex(notes?.[0] ?? "", /not taken back: busy/);
+  t.deepEqual(await tree(w), w.before);
+});
