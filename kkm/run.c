@@ -35,7 +35,8 @@ static bool pin(struct kkm_vcpu *v)
 {
 	int cpu;
 
-	if (!READ_ONCE(kkm_pinning) || (v->cpu >= 0 && time_after(jiffies, v->pinned_at + PIN_PERIOD))) {
+	if (!READ_ONCE(kkm_pinning) || num_online_cpus() == 1 ||
+	    (v->cpu >= 0 && time_after(jiffies, v->pinned_at + PIN_PERIOD))) {
 		unpin(v);
 		return false;
 	}

@@ -31,6 +31,8 @@ export interface GuestOptions {
   readonly kvm?: boolean;
   /** QEMU's -cpu; the default is an EPYC with SVM and nested paging. */
   readonly cpuModel?: string;
+  /** Count instructions: each takes a nanosecond of the guest's time. */
+  readonly icount?: boolean;
   /** Further modules of the kernel's own package to load at boot. */
   readonly modules?: readonly string[];
   readonly kernelArgs?: readonly string[];
@@ -373,6 +375,7 @@ export async function openGuest(options: GuestOptions = {}): Promise<Guest> {
     cpus: options.cpus ?? 1,
     memoryMiB: options.memoryMiB ?? (style === "root" ? 3072 : 1024),
     cpuModel: options.cpuModel ?? nestedSvmCpu,
+    icount: options.icount ?? false,
     kernelArgs: options.kernelArgs ?? [],
     shares: sharesFor(style, files, share),
     socket: socketPath,

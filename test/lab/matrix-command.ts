@@ -4,7 +4,7 @@
 import { cachedVersion } from "./kernel-files.js";
 import { kernelById, kernels } from "./kernels.js";
 import { qemuPath } from "./qemu.js";
-import { closingLine, columns, count, details, table } from "./report.js";
+import { closingLine, columns, count, details, figures, table } from "./report.js";
 import { environment } from "./run-command.js";
 import { runSuite, type SuiteResult } from "./run-suite.js";
 import { type Job, runJobs } from "./schedule.js";
@@ -55,6 +55,7 @@ export async function matrixCommand(options: MatrixOptions): Promise<number> {
         names,
         results,
       ),
+      figures(results),
       details(results),
     ];
     process.stdout.write(`\n${parts.filter(Boolean).join("\n\n")}\n\n${closingLine(counts)}\n`);

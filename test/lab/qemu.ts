@@ -14,6 +14,8 @@ export interface Machine {
   readonly memoryMiB: number;
   /** QEMU's -cpu. */
   readonly cpuModel: string;
+  /** One instruction is one nanosecond of the guest's time. */
+  readonly icount?: boolean;
   /** Appended to the kernel command line. */
   readonly kernelArgs: readonly string[];
   /** Host directories offered over 9p, by mount tag. */
@@ -74,7 +76,11 @@ export function qemuArguments(machine: Machine): string[] {
   ]);
   return [
     ...["-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot"],
-    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", machine.cpuModel],
+    ...["-machine", "q35", "-cpu", machine.cpuModel],
+    // counting needs the processors to take turns in one thread
+    ...(machine.icount
+      ? ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+      : ["-accel", "tcg,thread=multi"]),
     ...["-smp", String(machine.cpus), "-m", String(machine.memoryMiB)],
     ...["-kernel", machine.kernel, "-initrd", machine.initramfs],
     ...["-append", [...commonKernelArgs, ...machine.kernelArgs].join(" ")],

@@ -63,6 +63,13 @@ export function details(results: readonly SuiteResult[]): string {
   return lines.join("\n");
 }
 
+/** What suites of figures printed, each under its own heading. */
+export function figures(results: readonly SuiteResult[]): string {
+  return results
+    .flatMap((result) => (result.figures ? [`${result.suite} on ${result.kernel}\n${result.figures}`] : []))
+    .join("\n\n");
+}
+
 export function closingLine({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`;
 }

@@ -149,9 +149,9 @@ const benchCases = [
   },
   {
     name: "kkm-pair-count",
-    summary: "the same in instructions",
+    summary: "the same in instructions, on one CPU", // two do not boot while QEMU counts
     style: "initramfs",
-    cpus: 2,
+    cpus: 1,
     icount: true,
     kernelArgs: ["kkm_bench=pair"],
   },
