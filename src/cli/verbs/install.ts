@@ -52,6 +52,8 @@ function canDraw(options: Options): boolean {
 
 async function screenOf(options: Options): Promise<Screen> {
   if (canDraw(options)) {
+    // The library that colours asks for this variable only (https://no-color.org has the other one).
+    if (process.env.NO_COLOR) process.env.FORCE_COLOR = "0";
     // Loaded only here: scripts need not wait for it.
     const { openTerminal } = await import("../../installer/ui/ink/terminal.js");
     const mayAsk = options.input !== false && Boolean(process.stdin.isTTY);
