@@ -46,6 +46,7 @@ const char* value_for(const OptionSpec& option) {
   if (name == "membus-width") return "40";
   if (name == "putenv") return "A=B";
   if (name == "help") return "markdown";
+  if (name == "handed") return "3,4,/dev/kvm";
   return "x";
 }
 
@@ -78,6 +79,14 @@ void test_every_option() {
         help_text().find(name) != std::string::npos && help_markdown().find(name) != std::string::npos;
     CHECK_SEEN(in_help == (option.kind != OptionKind::kInternal), name);
   }
+}
+
+void test_handed() {
+  const Handed handed = parse({"--handed=1030,1031,/dev/a,b", "p"}).options.handed;
+  CHECK_SEEN(handed.device == 1030 && handed.self == 1031 && handed.device_path == "/dev/a,b", to_text(handed));
+  CHECK_SEEN(to_text(handed) == "1030,1031,/dev/a,b", to_text(handed));
+  for (const char* wrong : {"", "3", "3,4", "3,4,", ",4,/d", "-3,4,/d", "3,-4,/d", "3,4x,/d", "99999999999,4,/d"})
+    bad({std::string("--handed=") + wrong, "p"}, "needs DEVICE,SELF,PATH");
 }
 
 void test_table() {
@@ -232,6 +241,7 @@ void test_texts() {
 int main() {
   Scratch scratch;
   test_table();
+  test_handed();
   test_every_option();
   test_values();
   test_mistakes();
