@@ -87,8 +87,9 @@ export async function compare(
     t.is(native.status, kase.status ?? 0, `native run: ${native.stderr}`);
     const log = join(cwd, "km.log");
     const km = await observe(place, kase, [KM, "-k", log, ...DEVICE_OPTIONS, ...kmOptions, ...command], cwd);
-    t.is(km.status, native.status, `status; stderr: ${km.stderr}`);
-    if (!km.stdout.equals(native.stdout)) t.fail(["stdout differs", ...differences(km, native)].join("\n"));
+    const parted = differences(km, native);
+    t.is(km.status, native.status, ["status; stderr:", km.stderr, ...parted].join("\n"));
+    if (!km.stdout.equals(native.stdout)) t.fail(["stdout differs", ...parted].join("\n"));
     const said = kase.deaths ? km.stderr.replace(COMPLAINT, "") : km.stderr;
     t.is(said, native.stderr, "stderr");
     t.is(km.outputs, native.outputs, "output files");

@@ -103,7 +103,8 @@ static void print_frame(void) {
   show("uc_flags", "%lx", seen.uc_flags & ~0x10ul);
   show("uc_link", "%p", (void*)seen.uc_link);
   show("uc_sigmask", "%lx", *(unsigned long*)&seen.uc_sigmask);
-  show("uc_stack flags", "%d", seen.uc_stack.ss_flags);
+  // Without an alternate stack the flags are what an ancestor left in them.
+  show("uc_stack flags", "%d", seen.uc_stack.ss_flags & ~SS_DISABLE);
   check(seen.uc_mcontext.fpregs != NULL, "fpregs points at the FP area");
   check(frame_address % 16 == 8, "the return address sits at 8 mod 16");
   check((uint64_t)seen.uc_mcontext.fpregs % 64 == 0, "the FP area is aligned to 64");
