@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { errorCode } from "../base/files.js";
 import { JournalError } from "../installer/apply/journal.js";
 import { UsageError, type Verb } from "./verb.js";
+import { doctorVerb } from "./verbs/doctor.js";
 import { defineInstall, installVerb, uninstallVerb } from "./verbs/install.js";
 import { killVerb } from "./verbs/kill.js";
 import { logsVerb } from "./verbs/logs.js";
@@ -17,7 +18,7 @@ import { versionVerb } from "./verbs/version.js";
 const MACHINE_VERBS: Verb[] = [runVerb, psVerb, statsVerb, logsVerb, traceVerb, killVerb];
 
 /** Every verb of `kontain`, in the order of its help. */
-const VERBS: Verb[] = [installVerb, uninstallVerb, versionVerb, ...MACHINE_VERBS];
+const VERBS: Verb[] = [installVerb, uninstallVerb, doctorVerb, versionVerb, ...MACHINE_VERBS];
 
 const USAGE = 2;
 const FAILED = 1;

@@ -184,6 +184,8 @@ export interface Wishes {
   device?: string;
   /** No packages are to be fetched and no metadata service asked. */
   offline?: boolean;
+  /** Look at devices also behind one that works. */
+  everyDevice?: boolean;
 }
 
 export const KVM = "/dev/kvm";

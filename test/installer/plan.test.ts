@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFile } from "node:fs/promises";
 import test, { type ExecutionContext } from "ava";
 import type { DeviceFacts, HostFacts } from "../../src/installer/facts.js";
 import { type Plan, plan, type Refusal } from "../../src/installer/plan/plan.js";
+import { withReasons } from "../../src/installer/reasons-table.js";
 import { bundleFile, host, kernelFacts, PREFIX } from "./fixtures.js";
 
 const wishes = { prefix: PREFIX };
@@ -198,4 +200,9 @@ test("the same facts give the same plan, and are not changed", (t) => {
   const before = structuredClone(facts);
   t.deepEqual(plan(facts, wishes), plan(facts, wishes));
   t.deepEqual(facts, before);
+});
+
+test("docs/install.md has the table of reasons", async (t) => {
+  const text = await readFile(new URL("../../docs/install.md", import.meta.url), "utf8");
+  t.is(withReasons(text), text, "run: npx tsx scripts/doctor-docs.ts");
 });

@@ -55,7 +55,7 @@ async function detectDevices(host: Host, wishes: Wishes, prover: Prover): Promis
   for (const path of wishes.device ? [wishes.device] : DEVICE_SEARCH) {
     const facts = await lookAtDevice(host, path, prover);
     devices.push(facts);
-    if (facts.state === "works") break;
+    if (facts.state === "works" && !wishes.everyDevice) break;
   }
   return devices;
 }
