@@ -6,6 +6,8 @@
 // walk, IDT gate and `out` on /dev/kvm; a companion task on /dev/kkm) stays behind this interface.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -117,6 +119,8 @@ class Machine {
   /// Bytes of an XSAVE image in standard format for the components of xcr0().
   virtual size_t xstate_size() const = 0;
   virtual uint64_t xcr0() const = 0;
+  /// A process that the driver keeps, which is a child of this one on the host; -1: none.
+  virtual pid_t helper() const { return -1; }
   virtual const char* kind() const = 0;  ///< "kvm" or "kkm": suffix of uname's release, tests, messages
 
   /// In the child after fork(): forget the parent's machine (descriptors are closed, nothing else touched).

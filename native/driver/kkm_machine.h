@@ -27,6 +27,7 @@ class KkmMachine final : public Machine {
   uint64_t sigreturn_address() const override { return kvm::kSigreturn; }
   size_t xstate_size() const override { return xstate_size_; }
   uint64_t xcr0() const override { return xcr0_; }
+  pid_t helper() const override { return companion_; }
   const char* kind() const override { return "kkm"; }
   void abandon() override;
 

@@ -163,8 +163,18 @@ static void notified(const char* what, void (*act)(int), int argument, int flags
 
 static void wait_variants(void) {
   int status;
-  result("wait without children", wait(&status));
   siginfo_t info;
+  result("wait without children", wait(&status));
+  result("of any kind", waitpid(-1, &status, __WALL));
+  result("of the other kind", waitpid(-1, &status, __WCLONE));
+  result("waitid of any kind", waitid(P_ALL, 0, &info, WEXITED | __WALL));
+  // A child that sends no signal when it ends is waited for in this way only.
+  fflush(stdout);
+  pid_t silent = (pid_t)syscall(SYS_clone, 0, 0, 0, 0, 0);
+  if (silent == 0) _exit(8);
+  result("passed over", waitpid(-1, &status, 0));
+  const pid_t found = waitpid(-1, &status, __WALL);
+  show("found", "%d, status %d", found == silent, WEXITSTATUS(status));
   pid_t child = child_that(exit_with, 9);
   must(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0, "waitid");
   show("waitid without taking", "%s, status %d, signo %d", child_code(info.si_code), info.si_status, info.si_signo);
