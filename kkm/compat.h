@@ -58,6 +58,16 @@ static inline void kkm_hold_cpu(void) { }
 static inline void kkm_release_cpu(void) { }
 #endif
 
+/*
+ * 5.11: charging a page to a cgroup no longer uses the field that counts its
+ * mappings; before, a page that user space maps must not be charged.
+ */
+#if KKM_SINCE(5, 11)
+#define KKM_GFP_MAPPED GFP_KERNEL_ACCOUNT
+#else
+#define KKM_GFP_MAPPED GFP_KERNEL
+#endif
+
 /* 5.17: the number is in <linux/kvm.h>. */
 #ifndef KVM_GET_XSAVE2
 #define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, struct kvm_xsave)
@@ -87,21 +97,36 @@ static inline int kkm_dequeue_signal(sigset_t *mask, kernel_siginfo_t *info)
 }
 
 /*
- * 6.1: freezable as a task state; before, a flag around the wait.
- * 0, or -ERESTARTSYS when a fatal signal came first.
+ * Wait as a parked thread: killable, freezable, and not counted in the load
+ * average, since a guest that waits for its monitor is no load. 0, or
+ * -ERESTARTSYS when a fatal signal came first.
+ *
+ * 6.1: freezable as a task state; before, a flag around the wait, and there
+ * wait.h takes a killable state with another bit only if the compiler does not
+ * see its value.
  */
 #if KKM_SINCE(6, 1)
 #define kkm_wait_parked(wq, cond) \
-	wait_event_state(wq, cond, (TASK_KILLABLE | TASK_FREEZABLE))
+	wait_event_state(wq, cond, (TASK_KILLABLE | TASK_FREEZABLE | TASK_NOLOAD))
 #else
-#define kkm_wait_parked(wq, cond)			\
-({							\
-	int __kkm_ret;					\
-							\
-	freezer_do_not_count();				\
-	__kkm_ret = wait_event_killable(wq, cond);	\
-	freezer_count();				\
-	__kkm_ret;					\
+static inline int kkm_parked_state(void)
+{
+	int state = TASK_KILLABLE | TASK_NOLOAD;
+
+	OPTIMIZER_HIDE_VAR(state);
+	return state;
+}
+
+#define kkm_wait_parked(wq, cond)						\
+({										\
+	int __kkm_ret = 0;							\
+										\
+	freezer_do_not_count();							\
+	if (!(cond))								\
+		__kkm_ret = ___wait_event(wq, cond, kkm_parked_state(), 0, 0,	\
+					  schedule());				\
+	freezer_count();							\
+	__kkm_ret;								\
 })
 #endif
 

@@ -55,7 +55,7 @@ static int need_scratch(struct kkm_vcpu *v)
 
 	if (v->scratch)
 		return 0;
-	scratch = alloc_pages_exact(KKM_SCRATCH_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	scratch = alloc_pages_exact(KKM_SCRATCH_SIZE, KKM_GFP_MAPPED | __GFP_ZERO);
 	if (!scratch)
 		return -ENOMEM;
 	smp_store_release(&v->scratch, scratch);	/* the fault handler reads it */

@@ -173,7 +173,7 @@ static struct kkm_vcpu *alloc_vcpu(struct kkm_vm *vm, unsigned int id)
 
 	if (!v)
 		return NULL;
-	v->run = alloc_pages_exact(RUN_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	v->run = alloc_pages_exact(RUN_SIZE, KKM_GFP_MAPPED | __GFP_ZERO);
 	if (!v->run) {
 		kfree(v);
 		return NULL;

@@ -2,6 +2,9 @@
 # Both fuzzers at once, for KKM_FUZZ_SECONDS (default 60), then the module must still unload.
 set -eu
 seconds=${KKM_FUZZ_SECONDS:-60}
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir /sys/fs/cgroup/kkm-fuzz
+echo $$ >/sys/fs/cgroup/kkm-fuzz/cgroup.procs # as in a container: memory is charged
 insmod "$LAB_SUITE/kkm.ko"
 "$LAB_SUITE/kkm-fuzz_guest" "$seconds" >/tmp/guest &
 guest=$!

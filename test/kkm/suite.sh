@@ -15,7 +15,15 @@ unload() {
   return 1
 }
 
+# As in a container or a service: in a cgroup, to which memory is charged.
+in_cgroup() {
+  echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+  mkdir -p /sys/fs/cgroup/kkm-suite
+  echo $$ >/sys/fs/cgroup/kkm-suite/cgroup.procs
+}
+
 failed=0
+in_cgroup
 insmod "$LAB_SUITE/kkm.ko"
 [ "$(stat -c %a /dev/kkm)" = 660 ] || { echo "/dev/kkm is not 0660"; failed=1; }
 dmesg >/tmp/before

@@ -144,6 +144,30 @@ static void test_limit(void) {
   CHECK(errors == 0 && *counter() == 20ul * KKM_MAX_VCPUS, "%d vCPUs: count %lu", KKM_MAX_VCPUS, *counter());
 }
 
+static double load(void) {
+  double one_minute = -1;
+  FILE *f = fopen("/proc/loadavg", "r");
+
+  if (f && fscanf(f, "%lf", &one_minute) != 1)
+    one_minute = -1;
+  if (f)
+    fclose(f);
+  return one_minute;
+}
+
+/*
+ * Parked guests are no load. Linux looks every five seconds and forgets over a
+ * minute: two looks at 288 threads that count would add more than forty.
+ */
+static void test_idle_load(void) {
+  double before = load(), after;
+
+  sleep(11);
+  after = load();
+  CHECK(before >= 0 && after < before + 10, "load average with %d idle vCPUs: %.1f, before %.1f", KKM_MAX_VCPUS, after,
+        before);
+}
+
 /* One vCPU run by many threads in turn: state goes with the vCPU. */
 static void *take_turn(void *arg) {
   struct worker *w = arg;
@@ -191,6 +215,7 @@ int main(void) {
   test_spinners();
   test_shared();
   test_limit();
+  test_idle_load();
   for (int i = 0; i < KKM_MAX_VCPUS; i++)
     vcpu_end(&workers[i].cpu);
   machine_end(&machine);
