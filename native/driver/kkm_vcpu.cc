@@ -12,13 +12,13 @@
 
 #include "kkm/include/uapi/kkm.h"
 #include "native/driver/device.h"
+#include "native/driver/port_instruction.h"
 
 namespace km::kkm {
 namespace {
 
 static_assert(offsetof(kvm_run, hw) == KKM_RUN_EXIT_OFFSET);
 
-constexpr size_t kLongestInstruction = 15;
 constexpr uint32_t kInt80Error = 0x80 << 3 | 2;  // #GP of an IDT entry that is not there (SDM vol. 3, 6.13)
 
 /// Reads payload code: 0 to `most` bytes, whatever the payload did to the mapping meanwhile.
@@ -32,32 +32,6 @@ size_t read_code(uint64_t addr, uint8_t* to, size_t most) {
     got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
   }
   return got < 0 ? 0 : static_cast<size_t>(got);
-}
-
-/// An `in` or `out` with the port in DX.
-struct PortInstruction {
-  uint8_t length = 0;  // 0: it is something else
-  uint8_t size = 4;
-  bool is_in = false, is_string = false;
-};
-
-PortInstruction decode_port(const uint8_t* code, size_t bytes) {
-  PortInstruction found;
-  size_t at = 0;
-  for (; at < bytes; at++) {
-    uint8_t byte = code[at];
-    if (byte == 0x66) found.size = 2;
-    bool prefix = byte == 0x66 || byte == 0x67 || byte == 0xf2 || byte == 0xf3 || (byte & 0xe7) == 0x26 ||
-                  (byte & 0xfe) == 0x64 || (byte & 0xf0) == 0x40;
-    if (!prefix) break;
-  }
-  if (at == bytes) return found;
-  found.is_string = (code[at] & 0xfc) == 0x6c;
-  if (!found.is_string && (code[at] & 0xfc) != 0xec) return found;
-  found.is_in = (code[at] & 2) == 0;
-  if ((code[at] & 1) == 0) found.size = 1;
-  found.length = static_cast<uint8_t>(at + 1);
-  return found;
 }
 
 }  // namespace

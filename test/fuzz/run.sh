@@ -22,6 +22,7 @@ sources_of() {  # target
   case $1 in
     elf_loader) echo native/base/*.cc native/loader/*.cc native/machine/address_space*.cc ;;
     shebang) echo native/loader/shebang.cc ;;
+    port_instruction) echo native/driver/port_instruction.cc ;;
     options) echo native/base/*.cc native/km/options*.cc ;;
     syscalls) echo native/base/*.cc native/syscalls/*.cc native/machine/address_space*.cc ;;
     *) find native \( -path native/binding -o -path native/km/main.cc \) -prune -o \( -name '*.cc' -o -name '*.S' \) -print ;;
