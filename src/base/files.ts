@@ -53,16 +53,41 @@ export async function putFile(
     await fill(handle);
     await handle.chmod(mode);
     await handle.sync();
-  } finally {
+  } catch (error) {
     await handle.close();
+    await rm(temporary, { force: true });
+    throw error;
   }
+  await handle.close();
   await rename(temporary, path);
   await syncFolder(dirname(path));
 }
 
-/** Copies `source` to `path` atomically. */
-export async function copyFileWhole(source: string, path: string, mode: number): Promise<void> {
-  await putFile(path, mode, (handle) => writeFile(handle, createReadStream(source)));
+/** A file did not have the content it should have. */
+export class ChecksumError extends Error {
+  override name = "ChecksumError";
+}
+
+/**
+ * Copies `source` to `path` atomically.
+ * @param wanted SHA-256 the content must have; nothing appears at `path` when it has another
+ * @throws ChecksumError
+ */
+export async function copyFileWhole(
+  source: string,
+  path: string,
+  mode: number,
+  wanted?: string,
+): Promise<void> {
+  await putFile(path, mode, async (handle) => {
+    const hash = createHash("sha256");
+    const content = createReadStream(source);
+    content.on("data", (chunk) => hash.update(chunk));
+    await writeFile(handle, content);
+    if (wanted !== undefined && hash.digest("hex") !== wanted) {
+      throw new ChecksumError(`${source}: its content is not what it should be`);
+    }
+  });
 }
 
 /** SHA-256 of a file's content, in hex. */

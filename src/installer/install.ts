@@ -154,7 +154,10 @@ export async function install(options: InstallOptions): Promise<Outcome> {
     return end("declined", "nothing was changed: say yes, or pass --yes");
   }
   const journal = await openJournal(prefix);
-  if (!(journal instanceof Journal)) return failed(journal, report, prefix);
+  if (!(journal instanceof Journal)) {
+    report({ type: "problem", problem: journal });
+    return failed(journal, report, prefix);
+  }
   try {
     const stopped = await applyAndVerify(decided, journal, options);
     if (stopped) {

@@ -20,6 +20,10 @@ export const REASONS = {
     when: "the package is not built",
     fix: "run `npm run build` in the package's folder",
   },
+  "package-damaged": {
+    when: "a file of the package changed while it was installed, or was damaged",
+    fix: "build or download the package again, then run this again",
+  },
   "prefix-denied": {
     when: "the prefix cannot be written",
     fix: "run as root (sudo), or name a folder of yours with --prefix",

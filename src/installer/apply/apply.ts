@@ -4,6 +4,7 @@
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import {
+  ChecksumError,
   copyFileWhole,
   errorCode,
   lstatIfThere,
@@ -35,7 +36,7 @@ export interface ApplyOptions {
 const nowhere: Checkpoint = () => {};
 
 async function perform(step: PathStep): Promise<void> {
-  if (step.kind === "file") return copyFileWhole(step.source, step.path, step.mode);
+  if (step.kind === "file") return copyFileWhole(step.source, step.path, step.mode, step.sha256);
   if (step.kind === "text") return putFile(step.path, step.mode, (handle) => handle.writeFile(step.content));
   if (step.kind === "remove") await rm(step.path, { force: true });
   else await mkdir(step.path, { mode: step.mode });
@@ -57,6 +58,7 @@ async function holds(step: PathStep): Promise<boolean> {
 
 /** A system error, in words of ours: which file, and what to do. */
 function explain(error: unknown, step: PathStep): unknown {
+  if (error instanceof ChecksumError) return new StepError(problem("package-damaged", error.message), step);
   const code = errorCode(error);
   if (!code) return error;
   const id = code === "ENOSPC" || code === "EDQUOT" ? "disk-full" : "step-failed";

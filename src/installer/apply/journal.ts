@@ -4,7 +4,7 @@
 // content, owner, mode, times and all. The prefix, if it was not there, appears together with its journal in one
 // rename; so at every moment either nothing has happened or the journal tells what.
 import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { errorCode, lstatIfThere, syncFolder, temporaryFor } from "../../base/files.js";
 import type { Step } from "../plan/plan.js";
 
@@ -102,7 +102,13 @@ async function createState(prefix: string): Promise<void> {
   const place = made[0] ?? stateFolder(prefix);
   const temporary = temporaryFor(place);
   const state = temporary + stateFolder(prefix).slice(place.length);
-  await mkdir(join(state, "backup"), { recursive: true });
+  // One by one: mkdir with `recursive` never ends where the kernel answers ENOENT to it (/proc).
+  let folder = temporary;
+  await mkdir(folder);
+  for (const name of relative(place, join(stateFolder(prefix), "backup")).split("/")) {
+    folder = join(folder, name);
+    await mkdir(folder);
+  }
   const begin: JournalRecord = { type: "begin", format: 1, prefix, made };
   const handle = await open(join(state, "journal"), "wx", 0o644);
   try {
