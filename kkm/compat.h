@@ -140,6 +140,13 @@ static inline void kkm_vm_flags(struct vm_area_struct *vma, vm_flags_t set, vm_f
 #endif
 }
 
+/* 6.3: load_gs_index() in a header of its own; paravirtualized kernels have it anyway. */
+#if KKM_SINCE(6, 3)
+#include <asm/gsseg.h>
+#else
+#include <asm/special_insns.h>
+#endif
+
 /* 6.5: the vmas argument is gone. The mmap lock of mm is held and stays held. */
 static inline long kkm_get_pages(struct mm_struct *mm, unsigned long addr, unsigned long n,
 				 unsigned int flags, struct page **pages)
