@@ -43,6 +43,8 @@ fi
 release=\${1:?rebuild.sh RELEASE}
 work=$(mktemp -d) || exit 12
 trap 'rm -rf "$work"' EXIT
+MAKEFLAGS=\${MAKEFLAGS:--j$(nproc 2>/dev/null || echo 1)}
+export MAKEFLAGS
 trap 'exit 130' HUP INT TERM
 cp -R "$here" "$work/kkm" || exit 12
 sh "$work/kkm/build.sh" --kernel "$release" || exit

@@ -33,6 +33,8 @@ export interface GuestOptions {
   readonly cpuModel?: string;
   /** Count instructions: each takes a nanosecond of the guest's time. */
   readonly icount?: boolean;
+  /** Further arguments of QEMU's, such as -smbios. */
+  readonly qemu?: readonly string[];
   /** Further modules of the kernel's own package to load at boot. */
   readonly modules?: readonly string[];
   readonly kernelArgs?: readonly string[];
@@ -380,6 +382,7 @@ export async function openGuest(options: GuestOptions = {}): Promise<Guest> {
     shares: sharesFor(style, files, share),
     socket: socketPath,
     consolePath,
+    extra: options.qemu ?? [],
   });
   const guest = new Guest(files, style, consolePath, qemu, cleanUp);
   server.on("connection", (socket) => guest.connect(socket));

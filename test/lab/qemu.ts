@@ -23,6 +23,8 @@ export interface Machine {
   /** Unix socket the virtio-serial port connects to. */
   readonly socket: string;
   readonly consolePath: string;
+  /** Further arguments of QEMU's. */
+  readonly extra?: readonly string[];
 }
 
 export interface Share {
@@ -88,6 +90,7 @@ export function qemuArguments(machine: Machine): string[] {
     ...["-device", "virtio-serial-pci", "-chardev", `socket,id=lab,path=${quote(machine.socket)}`],
     ...["-device", "virtserialport,chardev=lab,name=lab"],
     ...shares,
+    ...(machine.extra ?? []),
   ];
 }
 

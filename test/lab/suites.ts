@@ -2,6 +2,7 @@
 // The suites the lab runs on every kernel. Adding one is adding an entry here and a script in suites/.
 
 import type { GuestStyle } from "./guest.js";
+import { installerSuites } from "./installer-suites.js";
 import type { Kernel } from "./kernels.js";
 import type { Program } from "./programs.js";
 
@@ -30,6 +31,8 @@ export interface Suite {
   readonly kernelArgs?: readonly string[];
   /** Modules of the kernel's own package to load at boot. */
   readonly modules?: readonly string[];
+  /** Further arguments of QEMU's, such as -smbios. */
+  readonly qemu?: readonly string[];
   /** Out-of-tree module directories of the checkout: their .ko files are in $LAB_SUITE. A warning fails the suite. */
   readonly builtModules?: readonly string[];
   /** C programs, compiled statically: they are in $LAB_SUITE. */
@@ -247,6 +250,7 @@ export const suites: readonly Suite[] = [
     timeoutSeconds: 300,
   },
   ...toolkitSuites,
+  ...installerSuites,
 ];
 
 export function suiteByName(name: string): Suite {
