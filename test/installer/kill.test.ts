@@ -9,11 +9,13 @@ import test from "ava";
 import { readJournal } from "../../src/installer/apply/journal.js";
 import { picture, plant, temporaryFolder } from "./fixtures.js";
 
-const PROGRAM = new URL("killed-install.ts", import.meta.url).pathname;
+const path = (name: string) => new URL(name, import.meta.url).pathname;
+const INSTALL = path("killed-install.ts");
+const COMMANDS = path("killed-commands.ts");
 
-/** Runs the program and kills it `delay` ms after it began. Returns whether it came to its end. */
-async function run(args: string[], delay?: number): Promise<boolean> {
-  const child = spawn(process.execPath, ["--import=tsx", PROGRAM, ...args], {
+/** Runs a program and kills it `delay` ms after it began. Returns whether it came to its end. */
+async function run(args: string[], delay?: number, program = INSTALL): Promise<boolean> {
+  const child = spawn(process.execPath, ["--import=tsx", program, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let printed = "";
@@ -47,4 +49,21 @@ test("an installer killed at any time can be run again, and taken back", async (
     t.true(await run([...args, "back"]));
     t.deepEqual(await picture(root), before);
   }
+});
+
+test("commands of an installer killed at any time are run again, or taken back", async (t) => {
+  const root = await temporaryFolder(t);
+  await plant(root, { "etc/list": "root\n", "lib/index": "ext4\n", "lib/ext4": "module" });
+  const content = async () => (await picture(root)).map((line) => line.replace(/^(\S+ \S+ \S+) \d+ /, "$1 "));
+  const before = await content();
+  let killed = 0;
+  for (let delay = 0; delay < 400; delay += 80) {
+    if (!(await run([root], delay, COMMANDS))) killed++;
+    // Straight back from wherever it was; every second time on to the end first.
+    if (delay % 160 === 0) t.true(await run([root], undefined, COMMANDS));
+    await run([root, "back"], 40, COMMANDS);
+    t.true(await run([root, "back"], undefined, COMMANDS));
+    t.deepEqual(await content(), before, `killed after ${delay} ms`);
+  }
+  t.true(killed > 0, "at least one run was killed");
 });

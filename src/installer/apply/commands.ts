@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps that are commands: what they touch is kept before, and taken back after.
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -46,13 +47,21 @@ function endGroup(pid: number | undefined): void {
   setTimeout(() => send("SIGKILL"), GRACE_MS).unref();
 }
 
+/**
+ * Lets a command's shell die with the installer, so that after a kill -9 nothing goes on behind the back of the next
+ * run. setpriv(1) is of util-linux, as is login; where it is missing the command goes on to its end.
+ */
+const SETPRIV = "/usr/bin/setpriv";
+const dyingWithUs = (argv: string[]) =>
+  existsSync(SETPRIV) ? [SETPRIV, "--pdeathsig", "KILL", ...argv] : argv;
+
 async function command(
   argv: string[],
   seconds: number,
   onLine: (line: string) => void = () => {},
   signal?: AbortSignal,
 ): Promise<Ended> {
-  const [program = "", ...args] = argv;
+  const [program = "", ...args] = dyingWithUs(argv);
   const child = execa(program, args, {
     reject: false,
     all: true,
