@@ -66,6 +66,8 @@ class AddressSpace {
   int64_t munmap(uint64_t addr, uint64_t len);
   int64_t mprotect(uint64_t addr, uint64_t len, int prot);
   int64_t mremap(uint64_t old_addr, uint64_t old_len, uint64_t new_len, int flags, uint64_t new_addr);
+  /// `args` as the call has them: addr, size, prot (0), pgoff, flags (man 2 remap_file_pages).
+  int64_t remap_file_pages(const uint64_t args[5]);
   int64_t madvise(uint64_t addr, uint64_t len, int advice);
   int64_t msync(uint64_t addr, uint64_t len, int flags);
   int64_t mincore(uint64_t addr, uint64_t len, uint64_t vec);

@@ -8,6 +8,7 @@
 
 namespace km {
 
+using host::align_down;
 using host::align_up;
 using host::kHuge;
 using host::kPage;
@@ -156,6 +157,25 @@ int64_t AddressSpace::mremap(uint64_t addr, uint64_t old_len, uint64_t new_len, 
   const uint64_t to = choose(keep ? new_addr : 0, new_len, {thp ? kHuge : kPage, 0, false}, false);
   if (to == 0) return -ENOMEM;
   return move(addr, old_len, new_len, flags, to);
+}
+
+int64_t AddressSpace::remap_file_pages(const uint64_t args[5]) {
+  const uint64_t addr = align_down(args[0], kPage), len = align_down(args[1], kPage);
+  std::lock_guard<std::mutex> guard(lock_);
+  // Outside the window the monitor lives; the payload has no mapping there.
+  if (len == 0 || !inside(addr, len)) return -EINVAL;
+  const uint64_t end = addr + len;
+  for (uint64_t at = addr; at < end;) {
+    auto it = find(at);
+    if (it == tree_.end() || !it->second.shared) return -EINVAL;
+    at = it->second.end;
+  }
+  split(addr);
+  split(end);
+  // The new pages may lie behind the end of the file: each is shown when it is touched.
+  for (auto it = find(addr); it != tree_.end() && it->first < end; ++it) it->second.marks |= kLazy;
+  if (int r = hide(addr, end); r < 0) return r;
+  return host::call(SYS_remap_file_pages, addr, len, args[2], args[3], args[4]);
 }
 
 }  // namespace km

@@ -38,6 +38,7 @@ int64_t sys_brk(GuestThread&, const uint64_t args[6]) { return memory().brk(args
 int64_t sys_mremap(GuestThread&, const uint64_t args[6]) {
   return memory().mremap(args[0], args[1], args[2], to_int(args[3]), args[4]);
 }
+int64_t sys_remap_file_pages(GuestThread&, const uint64_t args[6]) { return memory().remap_file_pages(args); }
 int64_t sys_msync(GuestThread&, const uint64_t args[6]) { return memory().msync(args[0], args[1], to_int(args[2])); }
 int64_t sys_mincore(GuestThread&, const uint64_t args[6]) { return memory().mincore(args[0], args[1], args[2]); }
 int64_t sys_madvise(GuestThread&, const uint64_t args[6]) {

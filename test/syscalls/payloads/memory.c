@@ -93,6 +93,27 @@ static void across(void) {
   DO(process_vm_readv, getpid(), &local, 1, &remote, 1, 5);
 }
 
+static void pages_in_another_order(void) {
+  int fd = (int)RAW(memfd_create, "order", MFD_CLOEXEC);
+  DO(ftruncate, fd, 4 * PAGE);
+  for (int i = 0; i < 4; i++) RAW(pwrite64, fd, &"abcd"[i], 1, i * PAGE);
+  volatile char *p = (char *)RAW(mmap, 0, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  line("%c%c%c%c", p[0], p[PAGE], p[2 * PAGE], p[3 * PAGE]);
+  DO(remap_file_pages, p, PAGE, 0, 3, 0);
+  DO(remap_file_pages, p + 2 * PAGE, PAGE, 0, 1, 0);
+  line("%c%c%c%c", p[0], p[PAGE], p[2 * PAGE], p[3 * PAGE]);
+  p[2 * PAGE] = 'x';
+  line("%c", p[PAGE]);
+  DOR("rights", remap_file_pages, p, PAGE, PROT_READ, 3, 0);
+  char *mine = map(PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+  DOR("private", remap_file_pages, mine, PAGE, 0, 0, 0);
+  DOR("nothing there", remap_file_pages, 0x1000, PAGE, 0, 0, 0);
+  DOR("no page", remap_file_pages, p, 100, 0, 0, 0);
+  DOR("too long", remap_file_pages, p, -PAGE, 0, 0, 0);
+  DO(munmap, p, 4 * PAGE);
+  close(fd);
+}
+
 static void memory_files(void) {
   int fd = say("memfd_create", RAW(memfd_create, "name", MFD_CLOEXEC));
   DO(ftruncate, fd, 2 * PAGE);
@@ -111,6 +132,7 @@ int main(void) {
   locking();
   placement();
   across();
+  pages_in_another_order();
   memory_files();
   return 0;
 }
