@@ -97,11 +97,10 @@ export async function sha256(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Sets a file's mode and makes its content durable. */
-export async function syncFile(path: string, mode: number): Promise<void> {
+/** Makes a file's content durable. */
+export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
-    await handle.chmod(mode);
     await handle.sync();
   } finally {
     await handle.close();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeping what is there before it is changed, and putting it back.
 import { createHash } from "node:crypto";
-import { chown, copyFile, link, lstat, readlink, rename, rm, symlink, utimes } from "node:fs/promises";
+import { link, lstat, readlink, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { execa } from "execa";
 import { errorCode, lstatIfThere, sha256, syncFile, syncFolder, temporaryFor } from "../../base/files.js";
 import type { Before, Journal } from "./journal.js";
 
@@ -10,24 +11,31 @@ export function digest(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** Content, owner, mode and times of a file or link. */
+/**
+ * Content, owner, mode, times and extended attributes (SELinux keeps its labels there, and Node cannot copy them) of a
+ * file or link.
+ */
 async function copyExactly(from: string, to: string): Promise<void> {
-  const stats = await lstat(from);
   await rm(to, { force: true });
-  if (stats.isSymbolicLink()) {
-    await symlink(await readlink(from), to);
-    return;
+  const copied = await execa("cp", ["-a", "--", from, to], {
+    reject: false,
+    stdin: "ignore",
+    env: { LC_ALL: "C" },
+  });
+  if (copied.exitCode !== 0) {
+    const code = /No space left|quota exceeded/i.test(copied.stderr) ? "ENOSPC" : "EIO";
+    throw Object.assign(new Error(copied.stderr.trim() || `${from}: cannot be copied`), { code });
   }
-  await copyFile(from, to);
-  const own = await lstat(to);
-  if (own.uid !== stats.uid || own.gid !== stats.gid) await chown(to, stats.uid, stats.gid);
-  await utimes(to, stats.atime, stats.mtime);
-  await syncFile(to, stats.mode & 0o7777);
+  if (!(await lstat(to)).isSymbolicLink()) await syncFile(to);
 }
 
 /** Keeps the inode at `path` under the journal's backup folder; a copy where that is another file system. */
 export async function keepLinked(journal: Journal, path: string, seq: number): Promise<Before> {
-  if (!(await lstatIfThere(path))) return { type: "absent" };
+  const there = await lstatIfThere(path);
+  if (!there) return { type: "absent" };
+  if (!there.isFile() && !there.isSymbolicLink()) {
+    throw Object.assign(new Error(`${path} is in the way: not an ordinary file`), { code: "EEXIST" });
+  }
   const backup = String(seq);
   await rm(journal.backupPath(backup), { force: true });
   try {
