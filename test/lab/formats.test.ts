@@ -200,7 +200,7 @@ test("the OOM killer's report is a complaint unless the suite is about it; what 
     "[    2.0] kkm-oom invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
     "[    2.0] Call Trace:",
     "[    2.0]  dump_header+0x4a/0x200",
-    "[    2.1] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=kkm-oom,pid=1,uid=0",
+    "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),task=kkm-oom,pid=1,uid=0",
     "[    2.1] Memory cgroup out of memory: Killed process 1 (kkm-oom)",
   ];
   const splat = "[    3.0] Call Trace:";

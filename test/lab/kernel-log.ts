@@ -26,7 +26,7 @@ const harmless: readonly RegExp[] = [
 ];
 
 // What the kernel prints when it kills for want of memory; it has a call trace in it.
-const oomReport = /^.* invoked oom-killer: [\s\S]*? oom-kill:constraint=.*$/gm;
+const oomReport = /^.* invoked oom-killer: [\s\S]*?oom-kill:constraint=.*$/gm;
 
 /**
  * The lines of a kernel log that fail a suite.
