@@ -38,12 +38,13 @@ function reasonOf(step: RunStep, status: number, output: string): ReasonId {
   return OTHERWISE[step.name];
 }
 
-/** The line that says most: the last of ours, of an error, or simply the last. */
+/** The line that says most: the last of ours, apt's first error, another error's last, or simply the last. */
 function telling(output: string): string {
   const lines = output.trim().split("\n").filter(Boolean);
   return (
     lines.findLast((line) => /^kkm: /.test(line)) ??
-    lines.findLast((line) => /error|fatal|^E: /i.test(line)) ??
+    lines.find((line) => line.startsWith("E: ")) ??
+    lines.findLast((line) => /error|fatal/i.test(line)) ??
     lines.at(-1) ??
     "it said nothing"
   );

@@ -15,6 +15,6 @@ rm -f /dev/kvm
 node dist/cli/kontain-install.js --yes --offline | tee /run/out
 grep -q 'programs run on /dev/kvm' /run/out && grep -qx kvm_amd /etc/modules-load.d/kontain-kvm.conf
 node dist/cli/kontain.js uninstall --yes
-! grep -q '^kvm_amd ' /proc/modules
+if grep -q '^kvm_amd ' /proc/modules; then echo "kvm_amd is still loaded"; exit 1; fi
 [ "$(ls -a /etc /etc/modules-load.d /opt 2>&1 | sha256sum)" = "$before" ] || { echo "something is left"; exit 1; }
 echo "on /dev/kvm, as it was and with its module loaded"
