@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
+import { realHost } from "../../src/base/host.js";
 import { detectDevice } from "../../src/installer/detect/device.js";
+import { askType } from "../../src/installer/detect/machine.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import { runHello } from "../../src/installer/verify/hello.js";
 import { bundleFile, temporaryFolder } from "./fixtures.js";
@@ -50,4 +54,53 @@ test("a prefix: absent, a file in its way, files of others in it", async (t) => 
   t.is((await detectPrefix(join(folder, "p"), files)).targets[0]?.state, "foreign");
   await mkdir(join(folder, "q/bin/km"), { recursive: true });
   t.is((await detectPrefix(join(folder, "q"), files)).targets[0]?.state, "not-a-file");
+});
+
+/** A metadata service of the test's own; returns its address. */
+async function service(t: ExecutionContext, answer: RequestListener): Promise<string> {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => server.closeAllConnections());
+  t.teardown(() => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test("a metadata service with a token: asked for it first, answered with it after", async (t) => {
+  const seen: string[] = [];
+  const url = await service(t, ({ method, url: path, headers }, response) => {
+    seen.push(`${method} ${path}`);
+    if (path === "/token" && headers.ttl === "60") return response.end("secret\n");
+    response.statusCode = headers.token === "secret" ? 200 : 401;
+    response.end("t2.micro");
+  });
+  const token = { url: `${url}/token`, headers: { ttl: "60" }, header: "token" };
+  const host = await realHost();
+  t.is(await askType(host, { url: `${url}/type`, token }), "t2.micro");
+  t.deepEqual(seen, ["PUT /token", "GET /type"]);
+  t.is(await askType(host, { url: `${url}/type` }), undefined, "refused without it");
+});
+
+test("a metadata service that is silent, endless, or not there says nothing", async (t) => {
+  const host = await realHost();
+  const silent = await service(t, () => {});
+  t.is(await host.ask(silent, { timeout: 200 }), undefined);
+  const endless = await service(t, (_, response) => {
+    const more = () => response.write("x".repeat(10_000), more);
+    more();
+  });
+  t.is(await host.ask(endless, { timeout: 20_000 }), undefined);
+  t.is(await host.ask("http://127.0.0.1:1/", { timeout: 20_000 }), undefined);
+});
+
+test("the real machine answers through the same door", async (t) => {
+  const host = await realHost();
+  t.is(await host.readFile("/no/such/file"), undefined);
+  t.is(await host.readDir("/no/such/folder"), undefined);
+  t.like(await host.stat("/"), { type: "folder", owner: "root" });
+  t.like(await host.stat("/dev/null"), { type: "character" });
+  t.is(await host.tryOpen("/dev/null"), undefined);
+  t.is(await host.tryOpen("/no/such/file"), "ENOENT");
+  t.like(await host.run("sh", "-c", "echo said; exit 3"), { status: 3, stdout: "said" });
+  t.is(await host.run("no-such-program-here"), undefined);
+  t.regex((await host.which("sh")) ?? "", /\/sh$/);
 });
