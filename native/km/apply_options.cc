@@ -10,6 +10,7 @@
 
 #include "native/base/log.h"
 #include "native/km/options.h"
+#include "native/manage/report.h"
 #include "native/syscalls/observe.h"
 
 namespace km {
@@ -66,6 +67,10 @@ bool redirect_output(const std::string& file, std::string* text) {
 
 bool apply_options(Options& options, std::string* text) {
   log_remember_stderr();
+  if (int error = options.status_fd < 0 ? 0 : report_to(options.status_fd); error != 0) {
+    *text = "option --status-fd: descriptor " + std::to_string(options.status_fd) + ": " + strerror(-error);
+    return false;
+  }
   if (!open_log(options, text)) return false;
   if (!options.trace.empty()) {
     const char* unknown = trace_syscalls(options.trace.c_str());

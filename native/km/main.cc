@@ -11,6 +11,7 @@
 #include "native/base/log.h"
 #include "native/km/options.h"
 #include "native/machine/start.h"
+#include "native/manage/report.h"
 
 namespace {
 
@@ -44,10 +45,12 @@ int main(int, char** argv, char** envp) {
   }
   if (!km::apply_options(options, &text)) {
     km::complain("%s", text.c_str());
+    km::report_failure(km::kUsageStatus, text.c_str());
     return km::kUsageStatus;
   }
   if (options.wait_for_signal) wait_for_user_signal();
   int status = km::start_payload(options, &text);
   km::complain("%s", text.c_str());
+  km::report_failure(status, text.c_str());
   return status;
 }

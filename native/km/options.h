@@ -39,6 +39,7 @@ struct Options {
   unsigned membus_width = 0;  ///< guest-physical address bits; 0: what the device offers
   std::string device;         ///< empty: search
   std::string trace;          ///< what trace_syscalls() takes; empty: nothing
+  int status_fd = -1;         ///< where to report to the launcher; -1: nowhere
   bool from_exec = false;     ///< started by another km on behalf of its payload's execve
   Handed handed;              ///< with from_exec
   Strings carried;            ///< options for the monitor of the next program when the payload execs

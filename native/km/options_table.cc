@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "native/km/options_table.h"
 
+#include <charconv>
+
 namespace km {
 namespace {
 
@@ -86,6 +88,17 @@ bool set_argv0(ParseState& state, const std::string& value, std::string*) {
   return true;
 }
 
+bool set_status_fd(ParseState& state, const std::string& value, std::string* why) {
+  constexpr unsigned kMost = 1 << 20;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), state.options->status_fd);
+  if (error == std::errc() && end == value.data() + value.size() && state.options->status_fd >= 0 &&
+      state.options->status_fd < static_cast<int>(kMost)) {
+    return true;
+  }
+  *why = "needs the number of an open descriptor, not '" + value + "'";
+  return false;
+}
+
 bool print_version(ParseState& state, const std::string&, std::string*) {
   state.print = version_text();
   return true;
@@ -156,6 +169,7 @@ constexpr OptionSpec kOptions[] = {
 
     {"argv0", 0, kRequired, kInternal, "NAME", "", set_argv0},
     {"handed", 0, kRequired, kInternal, "DEVICE,SELF,PATH", "", set_handed},
+    {"status-fd", 0, kRequired, kInternal, "FD", "", set_status_fd},
 
     {"gdb-server-port", 'g', kOptional, kUnavailable, "PORT", "Debug the payload with gdb.", nullptr},
     {"gdb-listen", 0, kNone, kUnavailable, "", "Let gdb attach later.", nullptr},

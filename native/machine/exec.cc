@@ -16,6 +16,7 @@
 #include "native/loader/loader.h"
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
+#include "native/manage/report.h"
 #include "native/syscalls/syscalls.h"
 
 namespace km {
@@ -73,6 +74,8 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
 
   std::vector<std::string> words{"km"};
   for (const std::string& option : p.options->carried) words.push_back(option);
+  const int report = report_descriptor();
+  if (report >= 0) words.push_back("--status-fd=" + std::to_string(report));
   words.push_back("--argv0=" + argv.front());
   const Handed handed{p.driver->fd(), p.self_fd, p.driver->path()};
   words.push_back("--handed=" + to_text(handed));
@@ -83,12 +86,14 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
   std::vector<char*> argument_list = pointers(words), environment = pointers(envp);
   keep_over_exec(handed.device, true);
   keep_over_exec(handed.self, true);
+  keep_over_exec(report, true);
   // By descriptor: works after chroot and without /proc.
   const int64_t rc = host_syscall(
       SYS_execveat, p.self_fd, reinterpret_cast<uint64_t>(""), reinterpret_cast<uint64_t>(argument_list.data()),
       reinterpret_cast<uint64_t>(environment.data()), AT_EMPTY_PATH);
   keep_over_exec(handed.device, false);
   keep_over_exec(handed.self, false);
+  keep_over_exec(report, false);
   return rc;
 }
 

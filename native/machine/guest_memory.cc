@@ -21,7 +21,8 @@ int64_t forward_syscall(GuestThread& thread, int64_t nr, const uint64_t args[6])
     // The payload knows nothing of this signal: no EINTR for it.
     thread.vcpu->unkick();  // before captured is looked at again: a signal of the payload's kicks once more
     manage_answer();
-    result = km_forward(&thread.captured.signo, nr, result == -EINTR ? call.again() : args);
+    const int64_t ended = call.await_socket(&thread.captured.signo);
+    result = ended != 0 ? ended : km_forward(&thread.captured.signo, nr, call.again());
   }
   return result;
 }

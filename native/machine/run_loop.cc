@@ -8,6 +8,7 @@
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
 #include "native/manage/manage.h"
+#include "native/manage/report.h"
 #include "native/syscalls/syscalls.h"
 
 namespace km {
@@ -121,6 +122,7 @@ void fail_machine(const char* why, uint32_t detail) {
   uint64_t rip = t != nullptr && t->vcpu != nullptr ? t->vcpu->regs().rip : 0;
   complain("%s: %s (detail %u, rip 0x%lx); run again with -V=kvm and report it", process().exe_path.c_str(), why, detail,
            rip);
+  report_failure(kExitMachineFailure, why);
   exit_process(kExitMachineFailure);
 }
 

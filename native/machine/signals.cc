@@ -12,6 +12,7 @@
 #include "native/machine/clone.h"
 #include "native/machine/process.h"
 #include "native/manage/manage.h"
+#include "native/manage/report.h"
 #include "native/syscalls/syscalls.h"
 
 extern "C" const char km_forward_begin[], km_forward_insn[], km_forward_restart[];
@@ -63,6 +64,7 @@ void on_signal(int signo, siginfo_t* info, void* context) {
   }
   if (own_fault || thread == nullptr) {
     // A fault of the monitor: let the kernel report it as what it is.
+    report_failure(kExitMachineFailure, "the monitor crashed");
     set_host_action(signo, kDefault, 0);
     return;
   }

@@ -17,6 +17,7 @@
 #include "native/loader/loader.h"
 #include "native/machine/signals.h"
 #include "native/manage/manage.h"
+#include "native/manage/report.h"
 #include "native/syscalls/observe.h"
 
 namespace km {
@@ -153,6 +154,7 @@ int start_payload(const Options& options, std::string* why) {
   set_current_thread(&main_thread);
   init_signals(main_thread);
   manage_announce();
+  if (!options.from_exec) report_started();
   run_thread(main_thread);
   exit_process(0);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +8,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <string_view>
 
 #include "native/base/log.h"
 #include "native/base/private_fd.h"
@@ -28,26 +29,48 @@ sockaddr_un name;        // sun_path empty: not announced
 pid_t announced_by = 0;  // a vfork child shares this memory and must not withdraw its parent
 int listener = -1;
 
-bool directory(char* path, size_t size) {
-  if (geteuid() == 0) {
-    snprintf(path, size, "/run/kontain");
-  } else {
-    const char* runtime = secure_getenv("XDG_RUNTIME_DIR");
-    if (runtime == nullptr || runtime[0] != '/') return false;
-    if (snprintf(path, size, "%s/kontain", runtime) >= static_cast<int>(size)) return false;
+/// What follows the runtime directory in the name: "/kontain/", two numbers, ".sock".
+constexpr size_t kTail = 64;
+
+/// Writes text and numbers one after another. printf's pages would be the dearest part of announcing.
+class Writer {
+ public:
+  explicit Writer(char* to) : at_(to) { *at_ = '\0'; }
+  Writer& operator<<(std::string_view text) {
+    memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+    *at_ = '\0';
+    return *this;
   }
-  return true;
+  Writer& operator<<(uint64_t number) {
+    char digits[20];
+    size_t first = sizeof digits;
+    do digits[--first] = static_cast<char>('0' + number % 10);
+    while ((number /= 10) != 0);
+    return *this << std::string_view(digits + first, sizeof digits - first);
+  }
+
+ private:
+  char* at_;
+};
+
+/// Empty: there is none.
+std::string_view runtime_directory() {
+  if (geteuid() == 0) return "/run";
+  const char* runtime = secure_getenv("XDG_RUNTIME_DIR");
+  if (runtime == nullptr || runtime[0] != '/' || strlen(runtime) + kTail > sizeof name.sun_path) return {};
+  return runtime;
 }
 
 /// `<pid>-<inode of the pid namespace>.sock`: stays the same across exec, differs between containers that share the
 /// directory.
 bool choose_name() {
-  char path[sizeof name.sun_path - 48];
-  if (!directory(path, sizeof path)) return false;
+  const std::string_view directory = runtime_directory();
+  if (directory.empty()) return false;
   struct stat ns;
-  const unsigned long inode = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
+  const uint64_t inode = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
   name.sun_family = AF_UNIX;
-  snprintf(name.sun_path, sizeof name.sun_path, "%s/%d-%lu.sock", path, getpid(), inode);
+  Writer(name.sun_path) << directory << "/kontain/" << static_cast<uint64_t>(getpid()) << "-" << inode << ".sock";
   return true;
 }
 

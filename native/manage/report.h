@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What became of the monitor itself, for the program that launched it: a file of its own (--status-fd), out of the
+// payload's reach, so that no exit status or text of a payload can be taken for a word of the monitor's.
+//
+// Lines: "started" when the payload's first instruction is next, "failed <status> <text>" when the monitor gives up.
+#pragma once
+
+#include <string>
+
+namespace km {
+
+/// Takes over descriptor `fd`. Returns 0 or -errno.
+int report_to(int fd);
+
+/// The payload is about to run.
+void report_started();
+
+/// The monitor ends with exit status `status` (guest_thread.h) because of `text`. Async-signal-safe; says nothing in a
+/// forked child, whose end its parent learns by wait(2).
+void report_failure(int status, const char* text);
+
+/// The descriptor that the next program of this process goes on with after an exec, or -1 when there is none.
+int report_descriptor();
+
+}  // namespace km
