@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "native/base/private_fd.h"
 
 namespace km {
@@ -36,6 +38,12 @@ int report_to(int fd) {
 void report_started() {
   constexpr char kLine[] = "started\n";
   if (report_fd >= 0) say(kLine, sizeof kLine - 1);
+}
+
+void report_no_memory() {
+  static std::atomic<bool> said{false};
+  constexpr char kLine[] = "no-memory\n";
+  if (report_fd >= 0 && !said.exchange(true)) say(kLine, sizeof kLine - 1);
 }
 
 void report_failure(int status, const char* text) {

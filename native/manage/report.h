@@ -2,7 +2,8 @@
 // What became of the monitor itself, for the program that launched it: a file of its own (--status-fd), out of the
 // payload's reach, so that no exit status or text of a payload can be taken for a word of the monitor's.
 //
-// Lines: "started" when the payload's first instruction is next, "failed <status> <text>" when the monitor gives up.
+// Lines: "started" when the payload's first instruction is next, "no-memory" when it was refused memory for the first
+// time, "failed <status> <text>" when the monitor gives up.
 #pragma once
 
 #include <string>
@@ -14,6 +15,9 @@ int report_to(int fd);
 
 /// The payload is about to run.
 void report_started();
+
+/// The payload, or a forked child, got ENOMEM. Said once.
+void report_no_memory();
 
 /// The monitor ends with exit status `status` (guest_thread.h) because of `text`. Async-signal-safe; says nothing in a
 /// forked child, whose end its parent learns by wait(2).

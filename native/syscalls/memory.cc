@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "native/manage/report.h"
 #include "native/syscalls/internal.h"
 
 namespace km {
@@ -23,20 +24,31 @@ int64_t on_range(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
   return forward_syscall(thread, nr, args);
 }
 
+/// Whoever set RLIMIT_DATA wants to tell a payload that met it from one that crashed by itself.
+int64_t report_refusal(int64_t result) {
+  if (result == -ENOMEM) report_no_memory();
+  return result;
+}
+
 bool is_self(uint64_t pid) { return to_int(pid) == 0 || to_int(pid) == getpid(); }
 
 }  // namespace
 
 int64_t sys_mmap(GuestThread&, const uint64_t args[6]) {
-  return memory().mmap(args[0], args[1], to_int(args[2]), to_int(args[3]), to_int(args[4]), args[5]);
+  return report_refusal(
+      memory().mmap(args[0], args[1], to_int(args[2]), to_int(args[3]), to_int(args[4]), args[5]));
 }
 int64_t sys_mprotect(GuestThread&, const uint64_t args[6]) {
   return memory().mprotect(args[0], args[1], to_int(args[2]));
 }
 int64_t sys_munmap(GuestThread&, const uint64_t args[6]) { return memory().munmap(args[0], args[1]); }
-int64_t sys_brk(GuestThread&, const uint64_t args[6]) { return memory().brk(args[0]); }
+int64_t sys_brk(GuestThread&, const uint64_t args[6]) {
+  const int64_t end = memory().brk(args[0]);
+  if (args[0] != 0 && static_cast<uint64_t>(end) != args[0]) report_no_memory();
+  return end;
+}
 int64_t sys_mremap(GuestThread&, const uint64_t args[6]) {
-  return memory().mremap(args[0], args[1], args[2], to_int(args[3]), args[4]);
+  return report_refusal(memory().mremap(args[0], args[1], args[2], to_int(args[3]), args[4]));
 }
 int64_t sys_remap_file_pages(GuestThread&, const uint64_t args[6]) { return memory().remap_file_pages(args); }
 int64_t sys_msync(GuestThread&, const uint64_t args[6]) { return memory().msync(args[0], args[1], to_int(args[2])); }
