@@ -217,6 +217,7 @@ void deliver_fault(GuestThread& thread, const Fault& fault) {
     signal_table().action[fault.signo].handler = kDefault;
     if (!thread.vfork_child) manage_withdraw();
     act_by_default(thread, fault.signo);
+    report_signal(fault.signo);
     exit_process(128 + fault.signo);  // pid 1 of a pid namespace survives default actions
   }
   deliver(thread, fault.signo, info, &fault);

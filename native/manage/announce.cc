@@ -92,7 +92,7 @@ int bind_listener() {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -errno;
   fchmod(fd, 0600);  // before bind: the name never exists with other rights (unix(7))
-  constexpr int kBacklog = 16;
+  constexpr int kBacklog = 64;
   bool up = bind_name(fd) && listen(fd, kBacklog) == 0;
   int moved = up ? make_private_fd(fd) : -errno;
   if (moved < 0) close(fd);

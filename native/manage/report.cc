@@ -46,6 +46,14 @@ void report_no_memory() {
   if (report_fd >= 0 && !said.exchange(true)) say(kLine, sizeof kLine - 1);
 }
 
+void report_signal(int signo) {
+  if (report_fd < 0 || getpid() != reporter) return;
+  char line[] = "signal 00\n";
+  line[7] = static_cast<char>('0' + signo / 10);
+  line[8] = static_cast<char>('0' + signo % 10);
+  say(line, sizeof line - 1);
+}
+
 void report_failure(int status, const char* text) {
   if (report_fd < 0 || getpid() != reporter) return;
   char line[1024];

@@ -3,7 +3,8 @@
 // payload's reach, so that no exit status or text of a payload can be taken for a word of the monitor's.
 //
 // Lines: "started" when the payload's first instruction is next, "no-memory" when it was refused memory for the first
-// time, "failed <status> <text>" when the monitor gives up.
+// time, "signal <n>" when it ends by an exit status that stands for a signal, "failed <status> <text>" when the monitor
+// gives up.
 #pragma once
 
 #include <string>
@@ -18,6 +19,9 @@ void report_started();
 
 /// The payload, or a forked child, got ENOMEM. Said once.
 void report_no_memory();
+
+/// The process ends with 128 + `signo`, being pid 1 of a pid namespace, which no default action ends.
+void report_signal(int signo);
 
 /// The monitor ends with exit status `status` (guest_thread.h) because of `text`. Async-signal-safe; says nothing in a
 /// forked child, whose end its parent learns by wait(2).

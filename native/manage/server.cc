@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "native/machine/guest_thread.h"
 #include "native/manage/line_ring.h"
 #include "native/manage/manage.h"
+#include "native/manage/report.h"
 
 namespace km {
 namespace {
@@ -65,6 +67,28 @@ bool may_ask(int fd) {
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
   return peer.uid == 0 || peer.uid == geteuid();
+}
+
+/// Whether a signal would end any process but this one: the kernel lets no default action end pid 1 of a pid namespace
+/// (pid_namespaces(7)).
+bool ends_only_others(int signo) {
+  if (getpid() != 1) return false;
+  if (signo == SIGKILL) return true;
+  for (int harmless : {SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU}) {
+    if (signo == harmless) return false;
+  }
+  uint64_t action[4] = {};  // struct sigaction of the kernel; libc's call refuses signals 32 and 33
+  host_syscall(SYS_rt_sigaction, static_cast<uint64_t>(signo), 0, reinterpret_cast<uint64_t>(&action), 8);
+  return action[0] == 0;  // SIG_DFL
+}
+
+void stop_with(int signo) {
+  if (ends_only_others(signo)) {
+    report_signal(signo);
+    exit_process(128 + signo);
+  }
+  if (signo == SIGKILL) manage_withdraw();
+  kill(getpid(), signo);
 }
 
 class Server {
@@ -141,9 +165,7 @@ void Server::write_to(Client& client) {
     client.output.erase(0, static_cast<size_t>(n));
     client.last = now_ms();
   }
-  if (client.signo == 0) return;
-  if (client.signo == SIGKILL) manage_withdraw();
-  kill(getpid(), std::exchange(client.signo, 0));
+  if (client.signo != 0) stop_with(std::exchange(client.signo, 0));
 }
 
 void Server::send_lines() {
@@ -216,16 +238,15 @@ void Server::run() {
   }
 }
 
-/// A descriptor table of this thread's own with nothing in it but the listener: accepted sockets never take a number
-/// the payload expects, and no file of the payload is kept open from here. Closing in a table of its own releases no
-/// record lock of the payload's (they belong to the table).
+/// A descriptor table of this thread's own with nothing in it but the listener and the launcher's report: accepted
+/// sockets never take a number the payload expects, and no pipe of the payload is kept open from here. Closing in a
+/// table of its own releases no record lock of the payload's (they belong to the table).
 bool take_own_descriptors() {
-  const auto fd = static_cast<unsigned>(manage_listener());
-  fd_copy_begins();
-  bool done = syscall(SYS_close_range, fd + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0;  // Linux 5.9
-  done = done && (fd == 0 || syscall(SYS_close_range, 0u, fd - 1, 0u) == 0);
-  fd_copy_ends();
-  return done;
+  const auto [low, high] = std::minmax({manage_listener(), report_descriptor()});  // by value
+  if (syscall(SYS_close_range, high + 1, ~0u, CLOSE_RANGE_UNSHARE) != 0) return false;  // Linux 5.9
+  // low is -1 without a report.
+  if (high - low > 1 && syscall(SYS_close_range, low + 1, high - 1, 0) != 0) return false;
+  return low <= 0 || syscall(SYS_close_range, 0, low - 1, 0) == 0;
 }
 
 void* serve(void*) {
