@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the verbs about running machines share: finding one by pid, and saying numbers.
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { listMachines, type RunningMachine, socketsOf } from "../monitor/registry.js";
+import { type RunningMachine, socketsOf } from "../monitor/registry.js";
 import { UsageError } from "./verb.js";
 
 /** The socket of the machine with this pid. */
@@ -9,10 +10,7 @@ export async function socketOf(text: string): Promise<string> {
   const pid = Number(text);
   if (!Number.isSafeInteger(pid) || pid < 1)
     throw new UsageError(`'${text}' is not a pid; \`kontain ps\` lists them`);
-  const sockets = await socketsOf(pid);
-  if (sockets.length > 1)
-    throw new UsageError(`several containers have a machine with pid ${pid}: ${sockets.join(", ")}`);
-  const [socket] = sockets;
+  const [socket] = await socketsOf(pid);
   if (!socket) throw new UsageError(`no machine has pid ${pid}; \`kontain ps\` lists them`);
   return socket;
 }
@@ -43,7 +41,7 @@ export function duration(milliseconds: number): string {
 /** Names come from payloads: nothing of theirs reaches a terminal but plain characters. */
 export function plain(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]|\p{Cf}|\p{M}/gu, "?");
 }
 
 /** Rows as columns, the first row being the head. */
@@ -59,18 +57,44 @@ export function table(rows: string[][]): string[] {
   );
 }
 
-export const MACHINE_HEAD = ["PID", "DEVICE", "VCPUS", "MEMORY", "CPU", "UP", "COMMAND"];
+let names: Map<number, string> | undefined;
 
-export function machineRow({ status }: RunningMachine): string[] {
+/** Name of a user of this host, or the number. */
+export function userName(uid: number): string {
+  names ??= new Map(
+    passwd().map((line) => {
+      const [name, , number] = line.split(":");
+      return [Number(number), plain(name ?? "")];
+    }),
+  );
+  return names.get(uid) || String(uid);
+}
+
+function passwd(): string[] {
+  try {
+    return readFileSync("/etc/passwd", "utf8").split("\n").filter(Boolean).reverse();
+  } catch {
+    return [];
+  }
+}
+
+/** The payload's command line, as far as a line of a table has room for it. */
+export function commandOf({ status }: RunningMachine): string {
+  return plain([status.program, ...status.argv.slice(1)].join(" ").slice(0, 200));
+}
+
+export const MACHINE_HEAD = ["PID", "OWNER", "DEVICE", "VCPUS", "MEMORY", "CPU", "UP", "COMMAND"];
+
+export function machineRow(machine: RunningMachine): string[] {
+  const { status } = machine;
   return [
-    String(status.pid),
+    String(machine.pid),
+    userName(machine.uid),
     plain(status.device),
     String(status.vcpus),
     bytes(status.memoryBytes),
     duration(status.cpuMs),
     duration(status.uptimeMs),
-    plain([status.program, ...status.argv.slice(1)].join(" ")).slice(0, 100),
+    commandOf(machine).slice(0, 100),
   ];
 }
-
-export { listMachines };

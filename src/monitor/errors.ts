@@ -10,6 +10,8 @@ export type MonitorErrorCode =
   | "ERR_KM_LIMIT"
   /** km itself is not installed or built. */
   | "ERR_KM_NO_MONITOR"
+  /** The Node addon is not built. */
+  | "ERR_KM_NO_ADDON"
   /** The monitor ended without running the payload to its end. */
   | "ERR_KM_MONITOR_DIED"
   /** A machine did not answer, or answered with an error. */

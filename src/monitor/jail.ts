@@ -1,43 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 // Limits around a monitor that its payload cannot lift: what is put in front of km's command line.
-import { access, constants, readFile, stat } from "node:fs/promises";
-import { dirname, isAbsolute, join } from "node:path";
+import { stat } from "node:fs/promises";
+import { isAbsolute } from "node:path";
 import { MonitorError } from "./errors.js";
+import { findTool, TOOL_PATH } from "./find.js";
 
 /** Host paths a payload may see. Nothing else exists for it, but /proc, /tmp (its own) and a few devices. */
 export interface FileAccess {
+  /** Absolute paths of files or directories it may read and execute. */
   read?: string[];
+  /** Absolute paths of files or directories it may change as well. */
   write?: string[];
 }
 
 export interface JailOptions {
   files?: FileAccess;
+  /** false: a network namespace with nothing but a loopback that is down. */
   network: boolean;
   /** Device node km needs. */
   device: string;
   /** Directory of a cgroup (v2) to join before km starts. */
   cgroup?: string;
+  /** RLIMIT_DATA, bytes (getrlimit(2)). */
+  dataBytes?: number;
+  /** RLIMIT_CPU, seconds: SIGXCPU then, SIGKILL a second later. */
+  cpuSeconds?: number;
   cwd: string;
   km: string;
+  /** Descriptor, 3 to 8, that gets what goes wrong before km has started. */
+  statusFd: number;
+  /** Environment of the payload: what a shell adds to it is taken out again. */
+  env: Record<string, string | undefined>;
 }
 
 const DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-
+/** Variables that POSIX shells export by themselves. */
+const SHELL_VARIABLES = ["PWD", "OLDPWD", "SHLVL", "_"];
 /** Where the new root is put together; hidden inside, so nothing under it can be offered. */
 const STAGE = "/mnt";
+/** Keeps the payload's stderr while the jail's own complaints go to the status file. */
+const RESTORE_STDERR = "exec 2>&9 9>&-";
+
+/**
+ * Arguments: pid of the launcher, cgroup, RLIMIT_DATA in KiB, RLIMIT_CPU in seconds (each may be empty), the command.
+ * `set -e`: what fails ends it before km runs. The launcher is asked for after its death would have been a signal.
+ */
+const enter = (statusFd: number) => `set -e
+exec 9>&2 2>&${statusFd}
+[ "$PPID" = "$1" ] || { echo "the launcher is gone" >&2; exit 1; }
+[ -z "$2" ] || echo $$ > "$2/cgroup.procs"
+ulimit -c 0
+[ -z "$3" ] || ulimit -d "$3"
+[ -z "$4" ] || { ulimit -S -t "$4"; ulimit -H -t "$(($4 + 1))"; }
+shift 4
+`;
 
 /**
  * Builds a root of bind mounts in a mount namespace, moves it over the old one and runs the command there without
  * capabilities. Arguments: stage, working directory, then pairs "r PATH", "w PATH" or "d PATH" (device), "--", the
- * command. `set -e`: a mount that fails ends it before km runs. sys_chroot is what entering takes; it leads nowhere, as
- * the old root lies under the new one.
+ * command. sys_chroot is what entering takes; it leads nowhere, as the old root lies under the new one. The monitor's
+ * socket gets a place of its own, of a few pages: the host finds it through /proc/PID/root.
  */
 const BUILD_ROOT = `set -e
-root=$1 cwd=$2; shift 2
+root=$1 cwd=$2 path=\${PATH-}; shift 2
+PATH=${TOOL_PATH.join(":")}
 mount --make-rprivate /
-mount -t tmpfs -o mode=755,size=1m tmpfs "$root"
+mount -t tmpfs -o mode=755,size=1m,nr_inodes=4k tmpfs "$root"
 mkdir "$root/proc" "$root/tmp"
-mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m tmpfs "$root/tmp"
+mount -t tmpfs -o mode=1777,nosuid,nodev,size=64m,nr_inodes=16k tmpfs "$root/tmp"
 while [ "$1" != -- ]; do
   if [ -d "$2" ]; then mkdir -p "$root$2"; else mkdir -p "$root\${2%/*}"; : > "$root$2"; fi
   mount --bind "$2" "$root$2"
@@ -49,31 +79,47 @@ while [ "$1" != -- ]; do
 done
 shift
 mkdir -p "$root$cwd"
+if mkdir -p "$root/run/kontain" 2> /dev/null; then
+  mount -t tmpfs -o mode=700,nosuid,nodev,noexec,size=16k,nr_inodes=16 tmpfs "$root/run/kontain"
+fi
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -o remount,bind,ro "$root"
 cd "$root"
 mount --move . /
-exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot unshare --root . --wd "$cwd" -- "$@"
+PATH=$path
 `;
 
-const JOIN_CGROUP = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
+/** Words to put in front of km's command line; empty when nothing has to be limited. @throws MonitorError ERR_KM_LIMIT */
+export async function jailCommand(options: JailOptions, limited: boolean): Promise<string[]> {
+  if (!limited && !options.files && options.network) return [];
+  const unset = SHELL_VARIABLES.filter((name) => options.env[name] === undefined).map(
+    (name) => `unset ${name}`,
+  );
+  const script = (...lines: string[]) => ["/bin/sh", "-c", lines.join("\n"), "sh"];
+  const leave = (command = '"$@"') => [...unset, RESTORE_STDERR, `exec ${command}`].join("\n");
+  const inside = namespaces(options);
+  const words = [findTool("setpriv"), "--pdeathsig", "KILL", "--"];
+  words.push(...script(enter(options.statusFd), inside.length > 0 ? 'exec "$@"' : leave()));
+  words.push(String(process.pid), options.cgroup ?? "");
+  words.push(options.dataBytes ? String(Math.ceil(options.dataBytes / 1024)) : "");
+  words.push(options.cpuSeconds ? String(Math.ceil(options.cpuSeconds)) : "");
+  words.push(...inside);
+  if (inside.length > 0 && !options.files) words.push(...script(leave()));
+  if (!options.files) return words;
+  const bare = "--no-new-privs --inh-caps=-all --bounding-set=-all,+sys_chroot";
+  const chroot = `${findTool("unshare")} --root . --wd "$cwd" --`;
+  words.push(...script(BUILD_ROOT, leave(`${findTool("setpriv")} ${bare} ${chroot} "$@"`)));
+  return [...words, STAGE, options.cwd, ...(await mounts(options)), "--"];
+}
 
-/** Words to put in front of km's command line; empty when nothing has to be limited. */
-export async function jailCommand(options: JailOptions): Promise<string[]> {
-  const words: string[] = [];
-  if (options.cgroup) words.push("/bin/sh", "-c", JOIN_CGROUP, "sh", options.cgroup);
-  const root = process.getuid?.() === 0;
-  const namespaces = ["unshare", ...(root ? [] : ["--user", "--map-root-user"])];
-  if (!options.network) namespaces.push("--net");
-  if (!options.files) {
-    if (!options.network) words.push(...namespaces, "--");
-    return words;
-  }
-  const visible = await mounts(options);
-  words.push(...namespaces, "--mount", "--pid", "--fork", "--kill-child", "--");
-  words.push("/bin/sh", "-c", BUILD_ROOT, "sh", STAGE, options.cwd);
-  words.push(...visible, "--");
-  return words;
+/** unshare(1) and its options, or nothing. Without root a user namespace gives the right to the others. */
+function namespaces({ files, network }: JailOptions): string[] {
+  if (!files && network) return [];
+  const words = [findTool("unshare")];
+  if (process.getuid?.() !== 0) words.push("--user", "--map-root-user");
+  if (!network) words.push("--net");
+  if (files) words.push("--mount", "--pid", "--fork", "--kill-child");
+  return [...words, "--"];
 }
 
 async function mounts(options: JailOptions): Promise<string[]> {
@@ -94,31 +140,4 @@ async function mounts(options: JailOptions): Promise<string[]> {
   for (const path of options.files?.write ?? []) await add("w", path);
   for (const path of [...DEVICES, options.device]) await add("d", path);
   return words;
-}
-
-/** A place for cgroups of our own: where this process is, or above it, when memory is delegated there (cgroup v2). */
-async function delegated(): Promise<string | undefined> {
-  const own = (await readFile("/proc/self/cgroup", "utf8"))
-    .split("\n")
-    .find((line) => line.startsWith("0::"));
-  if (!own) return undefined;
-  let directory = join("/sys/fs/cgroup", own.slice(3));
-  for (let up = 0; up < 2; up++) {
-    const enabled = await readFile(join(directory, "cgroup.subtree_control"), "utf8").catch(() => "");
-    const writable = await access(directory, constants.W_OK).then(
-      () => true,
-      () => false,
-    );
-    if (writable && enabled.split(/\s+/).includes("memory")) return directory;
-    directory = dirname(directory);
-  }
-  return undefined;
-}
-
-let place: Promise<string | undefined> | undefined;
-
-/** Directory under which a cgroup for a machine can be made, or undefined. Looked up once. */
-export function cgroupPlace(): Promise<string | undefined> {
-  place ??= delegated().catch(() => undefined);
-  return place;
 }

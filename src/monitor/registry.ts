@@ -1,210 +1,208 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the machines that run on this host and talks to them: one socket each (native/manage), JSON lines.
-import { lstat, readdir, unlink } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+// Finds the machines that run on this host, however they were started. Each km has a socket `<pid>-<pid namespace>.sock`
+// in the registry directory of the file system it sees (native/manage): that of the host, or that of a container or a
+// jail, which the host reaches through /proc/PID/root.
+import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { lstat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorCode } from "../base/files.js";
 import { MonitorError } from "./errors.js";
-
-/** What a machine says of itself. Sizes in bytes, times in milliseconds. */
-export interface MachineStatus {
-  /** Version of the answers: 1. */
-  protocol: number;
-  /** In the machine's own pid namespace. */
-  pid: number;
-  uid: number;
-  /** Path of the payload. */
-  program: string;
-  argv: string[];
-  device: string;
-  driver: "kvm" | "kkm";
-  vcpus: number;
-  /** Resident, of which `sharedBytes` are file pages. */
-  memoryBytes: number;
-  sharedBytes: number;
-  uptimeMs: number;
-  cpuMs: number;
-  /** Where the monitor's log goes: "stderr", "none" or a path. */
-  log: string;
-  /** File the payload's output goes to; empty: it was inherited. */
-  output: string;
-}
-
-export interface CallCounter {
-  calls: number;
-  errors: number;
-  /** Wall-clock nanoseconds from entry to result, waiting included. */
-  ns: number;
-}
+import { ask, isListening, type MachineStatus, machineStatus } from "./protocol.js";
 
 /** A machine that answered. */
 export interface RunningMachine {
+  /** On this host, whatever pid namespace it is in. */
+  pid: number;
+  /** Owner of that process, on this host. */
+  uid: number;
+  /** Path to connect to. */
   socket: string;
   status: MachineStatus;
 }
 
-const ANSWER_MS = 5000;
-/** A connection that falls between two instructions of the monitor raises no second signal: ask again. */
-const ATTEMPTS = 3;
-const SOCKET_NAME = /^(\d+)-\d+\.sock$/;
-const MAX_LINE = 1 << 20;
+/** A machine that is there and did not answer: stopped (SIGSTOP), or not a km. */
+export interface SilentMachine {
+  pid: number;
+  socket: string;
+  error: Error;
+}
 
-/** Registry directories this user may look into. */
-async function directories(): Promise<string[]> {
-  const found = ["/run/kontain"];
+/** What a socket's name says. */
+export interface SocketName {
+  pid: number;
+  /** Inode of the pid namespace that `pid` is a number of. */
+  namespace: number;
+}
+
+const REGISTRY = "run/kontain";
+const CONFIRM_MS = 200;
+
+/** Reads `<pid>-<pid namespace>.sock`; undefined for any other name. */
+export function parseSocketName(name: string): SocketName | undefined {
+  const match = /^([1-9]\d{0,9})-(\d{1,10})\.sock$/.exec(name);
+  return match ? { pid: Number(match[1]), namespace: Number(match[2]) } : undefined;
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function stat(path: string): { dev: number; ino: number; uid: number } | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined; // gone, or not ours to look at
+  }
+}
+
+/** Registry directories of this host that this user may look into. */
+function directories(): string[] {
   const own = process.env.XDG_RUNTIME_DIR;
-  if (own) found.push(join(own, "kontain"));
-  if (process.getuid?.() === 0) {
-    const users = await readdir("/run/user").catch(() => []);
-    found.push(...users.map((uid) => `/run/user/${uid}/kontain`));
+  const users = process.getuid?.() === 0 ? list("/run/user").map((uid) => join("/run/user", uid)) : [];
+  return [
+    ...new Set([`/${REGISTRY}`, ...[...(own ? [own] : []), ...users].map((path) => join(path, "kontain"))]),
+  ];
+}
+
+/** Processes of this user that see another root directory, by which. */
+function otherRoots(): number[][] {
+  const key = (path: string) => {
+    const found = stat(path);
+    return found && `${found.dev}:${found.ino}`;
+  };
+  const own = key("/");
+  const roots = new Map<string, number[]>();
+  for (const pid of list("/proc").map(Number).filter(Number.isInteger)) {
+    const root = key(`/proc/${pid}/root`);
+    if (root === undefined || root === own) continue;
+    roots.set(root, [...(roots.get(root) ?? []), pid]);
   }
-  return [...new Set(found)];
+  return [...roots.values()];
 }
 
-function opened(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once("connect", () => resolve(socket));
-    socket.once("error", reject);
-  });
-}
+const namespaceOf = (pid: number | "self") => stat(`/proc/${pid}/ns/pid`)?.ino;
 
-/** The lines of a connection, at most MAX_LINE characters each. */
-async function* lines(socket: Socket): AsyncGenerator<string> {
-  let rest = "";
-  socket.setEncoding("utf8");
-  for await (const chunk of socket) {
-    const parts = (rest + chunk).split("\n");
-    rest = parts.pop() ?? "";
-    if (rest.length > MAX_LINE) throw new MonitorError("ERR_KM_NO_ANSWER", "a machine sent an endless line");
-    yield* parts;
-  }
-}
-
-function parse(line: string): Record<string, unknown> {
+/** Last number of NSpid: what the process `pid` is called in its own pid namespace (proc(5)). */
+function innerPid(pid: number): number | undefined {
   try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  } catch {}
-  throw new MonitorError("ERR_KM_NO_ANSWER", "a machine sent something that is not its protocol");
+    return Number(/^NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]);
+  } catch {
+    return undefined;
+  }
 }
 
-async function askOnce(path: string, request: string): Promise<Record<string, unknown>> {
-  const socket = await opened(path);
-  socket.setTimeout(ANSWER_MS, () =>
-    socket.destroy(new MonitorError("ERR_KM_NO_ANSWER", `no answer on ${path} within ${ANSWER_MS} ms`)),
+/** The one of `pids` that is called so in its namespace. */
+function hostPid(name: SocketName, pids: number[]): number | undefined {
+  return pids.find((pid) => namespaceOf(pid) === name.namespace && innerPid(pid) === name.pid);
+}
+
+interface Entry {
+  /** Host pid; undefined when no such process is there. */
+  pid: number | undefined;
+  socket: string;
+  /** In a directory of the host's own, where dead names may be removed. */
+  own: boolean;
+}
+
+function ownEntries(): Entry[] {
+  const namespace = namespaceOf("self");
+  let all: number[] | undefined;
+  const pidOf = (name: SocketName) => {
+    if (name.namespace === namespace) return name.pid;
+    all ??= list("/proc").map(Number).filter(Number.isInteger);
+    return hostPid(name, all);
+  };
+  return directories().flatMap((directory) =>
+    list(directory).flatMap((file) => {
+      const name = parseSocketName(file);
+      return name ? [{ pid: pidOf(name), socket: join(directory, file), own: true }] : [];
+    }),
   );
-  socket.write(`${request}\n`);
-  try {
-    for await (const line of lines(socket)) return parse(line);
-  } finally {
-    socket.destroy();
-  }
-  throw new MonitorError("ERR_KM_NO_ANSWER", `${path} closed without an answer`);
 }
 
-/**
- * Sends one request and returns the answer.
- * @throws MonitorError ERR_KM_NO_ANSWER; a system error when nothing listens on the socket
- */
-export async function ask(path: string, request: string): Promise<Record<string, unknown>> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const answer = await askOnce(path, request);
-      if (answer.ok === true) return answer;
-      throw new MonitorError("ERR_KM_NO_ANSWER", `${path}: ${String(answer.error)}`, { cause: answer });
-    } catch (error) {
-      const silent = error instanceof MonitorError && error.cause === undefined;
-      if (!silent || attempt === ATTEMPTS) throw error;
-    }
+/** A container may put anything there: only real directories are entered, and nothing is changed in them. */
+function isDirectory(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
   }
+}
+
+function foreignEntries(): Entry[] {
+  return otherRoots().flatMap((pids) => {
+    const root = `/proc/${pids[0]}/root`;
+    const directory = join(root, REGISTRY);
+    if (!isDirectory(join(root, "run")) || !isDirectory(directory)) return [];
+    return list(directory).flatMap((file) => {
+      const name = parseSocketName(file);
+      const pid = name && hostPid(name, pids);
+      return pid ? [{ pid, socket: join(directory, file), own: false }] : [];
+    });
+  });
 }
 
 /** Removes a name nobody listens behind; an exec replaces its own within moments, so it is looked at twice. */
 async function cleanStale(path: string): Promise<void> {
   const before = await lstat(path).catch(() => undefined);
-  await sleep(200);
-  const dead = await opened(path).then(
-    (socket) => {
-      socket.destroy();
-      return false;
-    },
-    (error) => errorCode(error) === "ECONNREFUSED",
-  );
+  await sleep(CONFIRM_MS);
+  if (await isListening(path)) return;
   const after = await lstat(path).catch(() => undefined);
-  if (dead && before && after && before.ino === after.ino) await unlink(path).catch(() => {});
+  if (before && after && before.ino === after.ino) await unlink(path).catch(() => {});
 }
 
-/** Every announced machine this user may talk to, by age; names without a machine are removed. */
-export async function listMachines(): Promise<RunningMachine[]> {
+/** Every announced machine this user may talk to; dead names are removed. */
+export async function surveyMachines(): Promise<{ machines: RunningMachine[]; silent: SilentMachine[] }> {
   const machines: RunningMachine[] = [];
-  const visit = async (socket: string) => {
+  const silent: SilentMachine[] = [];
+  const visit = async ({ pid, socket, own }: Entry) => {
     try {
-      machines.push({ socket, status: (await ask(socket, "status")) as unknown as MachineStatus });
+      const status = await machineStatus(socket);
+      const host = pid ?? status.pid;
+      machines.push({ pid: host, uid: stat(`/proc/${host}`)?.uid ?? status.uid, socket, status });
     } catch (error) {
-      if (errorCode(error) === "ECONNREFUSED") await cleanStale(socket);
+      const code = errorCode(error);
+      if (code === "ECONNREFUSED" && own) await cleanStale(socket);
+      // Not another user's, and not one that ended meanwhile.
+      const there = !["ECONNREFUSED", "ENOENT", "EACCES", "EPERM"].includes(code ?? "");
+      if (there && pid !== undefined && stat(`/proc/${pid}`))
+        silent.push({ pid, socket, error: error as Error });
     }
   };
-  for (const directory of await directories()) {
-    const names = await readdir(directory).catch(() => []);
-    await Promise.all(
-      names.filter((name) => SOCKET_NAME.test(name)).map((name) => visit(join(directory, name))),
-    );
-  }
-  return machines.sort((a, b) => b.status.uptimeMs - a.status.uptimeMs);
+  await Promise.all([...ownEntries(), ...foreignEntries()].map(visit));
+  machines.sort((a, b) => b.status.uptimeMs - a.status.uptimeMs || a.pid - b.pid);
+  return { machines, silent };
 }
 
-/** Sockets of machines with this pid; several only when containers share the directory. */
+/** Every announced machine this user may talk to, the oldest first. */
+export async function listMachines(): Promise<RunningMachine[]> {
+  return (await surveyMachines()).machines;
+}
+
+/** Sockets in the host's own directories for a process of this pid namespace. */
+export function ownSockets(pid: number): string[] {
+  const file = `${pid}-${namespaceOf("self")}.sock`;
+  return directories()
+    .filter((directory) => list(directory).includes(file))
+    .map((directory) => join(directory, file));
+}
+
+/** Sockets of the machine whose process on this host is `pid`: one, or none. */
 export async function socketsOf(pid: number): Promise<string[]> {
-  const found: string[] = [];
-  for (const directory of await directories()) {
-    const names = await readdir(directory).catch(() => []);
-    found.push(
-      ...names
-        .filter((name) => SOCKET_NAME.exec(name)?.[1] === String(pid))
-        .map((name) => join(directory, name)),
-    );
-  }
-  return found;
+  const own = ownSockets(pid);
+  if (own.length > 0) return own;
+  const entries = [...ownEntries(), ...foreignEntries()];
+  return entries.filter((entry) => entry.pid === pid).map((entry) => entry.socket);
 }
 
-/** System calls made since the first time somebody asked; counting starts with the question. */
-export async function counters(socket: string): Promise<Record<string, CallCounter>> {
-  return (await ask(socket, "counters")).calls as Record<string, CallCounter>;
-}
-
-/** Sends a signal to the machine's process from within its own pid namespace. */
+/** Sends a signal to the machine's process from within its own pid namespace. @throws MonitorError ERR_KM_NO_ANSWER */
 export async function stop(socket: string, signal: number): Promise<void> {
+  if (!Number.isInteger(signal))
+    throw new MonitorError("ERR_KM_NO_ANSWER", `${signal} is not a signal number`);
   await ask(socket, `stop ${signal}`);
-}
-
-/**
- * Lines as they come: of a system-call trace (`trace CLASSES`) or of the monitor's log (`follow`). Lines a slow reader
- * missed are counted, not waited for.
- */
-export async function* stream(
-  path: string,
-  request: string,
-  signal?: AbortSignal,
-): AsyncGenerator<{ line: string } | { dropped: number }> {
-  const socket = await opened(path);
-  const end = () => socket.destroy();
-  signal?.addEventListener("abort", end, { once: true });
-  socket.write(`${request}\n`);
-  let first = true;
-  try {
-    for await (const text of lines(socket)) {
-      const value = parse(text);
-      if (!first) yield value as { line: string } | { dropped: number };
-      else if (value.ok !== true)
-        throw new MonitorError("ERR_KM_NO_ANSWER", `${path}: ${String(value.error)}`);
-      first = false;
-    }
-  } catch (error) {
-    if (!signal?.aborted && errorCode(error) !== "ECONNRESET") throw error;
-  } finally {
-    signal?.removeEventListener("abort", end);
-    socket.destroy();
-  }
 }

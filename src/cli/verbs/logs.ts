@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask } from "../../monitor/registry.js";
+import { machineStatus } from "../../monitor/protocol.js";
 import { socketOf } from "../machines.js";
 import { interruption, type Verb } from "../verb.js";
 import { printStream } from "./trace.js";
@@ -15,7 +15,7 @@ async function printFile(path: string, socket: string, signal?: AbortSignal): Pr
   for (;;) {
     // Asked before the file is read: what a machine wrote before it ended is not lost.
     const alive =
-      signal !== undefined && !signal.aborted && (await ask(socket, "status").catch(() => undefined));
+      signal !== undefined && !signal.aborted && (await machineStatus(socket).catch(() => undefined));
     const { size } = await stat(path);
     if (size > at) {
       for await (const chunk of createReadStream(path, { start: at, end: size - 1 }))
@@ -35,8 +35,8 @@ export const logsVerb: Verb = (program) => {
     .option("-f, --follow", "go on while it runs")
     .action(async (pid: string, options: { follow?: boolean }) => {
       const socket = await socketOf(pid);
-      const { output, log } = await ask(socket, "status");
-      const file = [output, log].map(String).find((name) => name.startsWith("/"));
+      const { output, log } = await machineStatus(socket);
+      const file = [output, log].find((name) => name.startsWith("/"));
       if (file) return printFile(file, socket, options.follow ? interruption() : undefined);
       if (options.follow) return printStream(socket, "follow");
       process.stderr.write(

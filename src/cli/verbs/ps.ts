@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-import { setTimeout as sleep } from "node:timers/promises";
-import { listMachines, MACHINE_HEAD, machineRow, table } from "../machines.js";
-import { interruption, type Verb } from "../verb.js";
+import { surveyMachines } from "../../monitor/registry.js";
+import { MACHINE_HEAD, machineRow, table } from "../machines.js";
+import { interruption, UsageError, type Verb } from "../verb.js";
+import { printChanges } from "../watch/changes.js";
 
 interface Options {
   json?: boolean;
   watch?: boolean;
+  interval: string;
 }
 
-const WATCH_MS = 1000;
-
-async function show(): Promise<string[]> {
-  const machines = await listMachines();
-  return table([MACHINE_HEAD, ...machines.map(machineRow)]);
+async function list(json: boolean): Promise<void> {
+  const { machines, silent } = await surveyMachines();
+  for (const { pid, error } of silent) console.error(`kontain: pid ${pid} does not answer: ${error.message}`);
+  if (json) console.log(JSON.stringify(machines, null, 2));
+  else for (const line of table([MACHINE_HEAD, ...machines.map(machineRow)])) console.log(line);
 }
 
-/** Redraws in place on a terminal; elsewhere prints one table after another. */
-async function watch(): Promise<void> {
+async function watch(milliseconds: number, json: boolean): Promise<void> {
   const signal = interruption();
-  while (!signal.aborted) {
-    const lines = await show();
-    const tall = process.stdout.isTTY ? lines.slice(0, Math.max(2, process.stdout.rows - 1)) : lines;
-    const text = tall
-      .map((line) => (process.stdout.isTTY ? line.slice(0, process.stdout.columns) : line))
-      .join("\n");
-    process.stdout.write(process.stdout.isTTY ? `\x1b[H\x1b[2J${text}\n` : `${text}\n\n`);
-    await sleep(WATCH_MS, undefined, { signal }).catch(() => {});
-  }
+  const terminal = process.stdout.isTTY && process.env.TERM !== "dumb" && !json;
+  if (!terminal) return printChanges(signal, milliseconds, json);
+  process.env.NODE_ENV ??= "production"; // React's other build checks itself, slowly
+  // Only here: no other verb has to wait for React.
+  const { watchTerminal } = await import("../watch/terminal.js");
+  await watchTerminal(signal, milliseconds);
 }
 
 export const psVerb: Verb = (program) => {
   program
     .command("ps")
     .description("the machines that run on this host, however they were started")
-    .option("--json", "as JSON")
-    .option("-w, --watch", "again every second")
+    .option("--json", "as JSON; with --watch one object for each change")
+    .option("-w, --watch", "a live table; without a terminal, a line for each change")
+    .option("-n, --interval <seconds>", "how often --watch looks", "1")
     .action(async (options: Options) => {
-      if (options.watch) return watch();
-      if (options.json) console.log(JSON.stringify(await listMachines(), null, 2));
-      else for (const line of await show()) console.log(line);
+      const seconds = Number(options.interval);
+      if (!(seconds >= 0.1 && seconds <= 3600))
+        throw new UsageError("--interval must be between 0.1 and 3600 seconds");
+      await (options.watch ? watch(seconds * 1000, options.json ?? false) : list(options.json ?? false));
     });
 };

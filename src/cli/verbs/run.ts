@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { InvalidArgumentError } from "commander";
 import { MonitorError } from "../../monitor/errors.js";
-import { type Ending, type LaunchOptions, launch } from "../../monitor/launch.js";
+import type { Ending } from "../../monitor/events.js";
+import { type LaunchOptions, launch } from "../../monitor/launch.js";
 import type { Verb } from "../verb.js";
 
 interface Options {

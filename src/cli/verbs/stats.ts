@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, counters } from "../../monitor/registry.js";
-import { bytes, duration, socketOf, table } from "../machines.js";
+import { counters, machineStatus } from "../../monitor/protocol.js";
+import { bytes, duration, plain, socketOf, table } from "../machines.js";
 import { UsageError, type Verb } from "../verb.js";
+import { callRates } from "../watch/sampler.js";
 
 interface Options {
   json?: boolean;
@@ -22,28 +23,18 @@ export const statsVerb: Verb = (program) => {
       const socket = await socketOf(pid);
       const before = await counters(socket);
       await sleep(seconds * 1000);
-      const after = await counters(socket);
-      const status = await ask(socket, "status");
-      const calls = Object.entries(after)
-        .map(([name, now]) => ({
-          name,
-          calls: now.calls - (before[name]?.calls ?? 0),
-          errors: now.errors - (before[name]?.errors ?? 0),
-          ns: now.ns - (before[name]?.ns ?? 0),
-        }))
-        .filter((row) => row.calls > 0)
-        .sort((a, b) => b.calls - a.calls);
-      const { ok: _, ...rest } = status;
-      if (options.json) return console.log(JSON.stringify({ ...rest, seconds, calls }, null, 2));
+      const calls = callRates(before, await counters(socket), seconds);
+      const status = await machineStatus(socket);
+      if (options.json) return console.log(JSON.stringify({ ...status, seconds, calls }, null, 2));
       console.log(
-        `pid ${pid}: ${bytes(Number(status.memoryBytes))}, ${status.vcpus} vCPU, ` +
-          `${duration(Number(status.cpuMs))} CPU, up ${duration(Number(status.uptimeMs))}`,
+        `pid ${pid}: ${bytes(status.memoryBytes)}, ${status.vcpus} vCPU, ` +
+          `${duration(status.cpuMs)} CPU, up ${duration(status.uptimeMs)}`,
       );
-      const rows = calls.map((row) => [
-        String(Math.round(row.calls / seconds)),
-        String(row.errors),
-        (row.ns / row.calls / 1000).toFixed(1),
-        row.name,
+      const rows = calls.map(({ name, perSecond, errors, microseconds }) => [
+        perSecond.toFixed(0),
+        String(errors),
+        microseconds.toFixed(1),
+        plain(name),
       ]);
       for (const line of table([["CALLS/S", "ERRORS", "US/CALL", "SYSTEM CALL"], ...rows])) console.log(line);
     });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { stream } from "../../monitor/registry.js";
+import { stream } from "../../monitor/protocol.js";
 import { plain, socketOf } from "../machines.js";
 import { interruption, type Verb } from "../verb.js";
 
