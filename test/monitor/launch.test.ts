@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
+import { getEventListeners, once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import test from "ava";
 import { execa } from "execa";
-import { launch, type MachineEvent, MonitorError, socketsOf } from "../../src/monitor/index.js";
+import {
+  type LaunchOptions,
+  launch,
+  type MachineEvent,
+  MonitorError,
+  socketsOf,
+} from "../../src/monitor/index.js";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/kontain.ts", import.meta.url));
 
 /** Programs of a few lines, compiled once. */
 let folder: string;
@@ -35,7 +46,13 @@ test.before(async () => {
       "fork",
       `#include <stdio.h>
        #include <unistd.h>
-       int main(void) { fork(); puts("up"); fflush(stdout); for (;;) pause(); }`,
+       int main(void) { fork(); printf("%d\\n", getpid()); fflush(stdout); for (;;) pause(); }`,
+    ),
+    build(
+      "env",
+      `#include <stdio.h>
+       extern char **environ;
+       int main(void) { for (char **e = environ; *e; e++) puts(*e); }`,
     ),
     build(
       "cat",
@@ -91,6 +108,57 @@ test("a limit reaches what was forked", async (t) => {
   t.like(await machine.wait(), { reason: "timeout" }, "the pipe closes only when both are gone");
 });
 
+/** Whether a process is there, one that waits to be reaped not counted. */
+async function alive(pid: number): Promise<boolean> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return /\) [^ZX] /.test(text);
+}
+
+async function gone(pid: number): Promise<void> {
+  while (await alive(pid)) await sleep(20);
+}
+
+test("a limit reaches what was forked in the caller's own process group", async (t) => {
+  const run = ["--import=tsx", MAIN, "run", "--timeout", "2", at("fork")];
+  const { stdout, exitCode } = await execa(process.execPath, run, { reject: false, timeout: 120_000 });
+  t.is(exitCode, 137);
+  const pids = stdout.split("\n").map(Number);
+  t.is(pids.length, 2);
+  for (const pid of pids) await gone(pid);
+});
+
+const KEEPER = fileURLToPath(new URL("keeper.ts", import.meta.url));
+
+for (const how of ["plain", "files"])
+  test(`a machine with a limit goes with the process that keeps it (${how})`, async (t) => {
+    const keeper = execa(process.execPath, ["--import=tsx", KEEPER, at("spin"), how], { reject: false });
+    const [line] = (await once(keeper.stdout, "data")) as [Buffer];
+    const pid = Number(line);
+    t.true(await alive(pid));
+    keeper.kill("SIGKILL");
+    await keeper;
+    await gone(pid);
+  });
+
+test("a machine with a limit goes with the worker that keeps it", async (t) => {
+  const load = `import("tsx/esm/api").then(({ tsImport }) => tsImport(${JSON.stringify(KEEPER)}, "file:///"))`;
+  const worker = new Worker(load, { eval: true, execArgv: [], argv: [at("spin"), "plain"] });
+  const [pid] = (await once(worker, "message")) as [number];
+  // What stands before km takes a moment to tie itself to its parent.
+  while ((await socketsOf(pid)).length === 0) await sleep(20);
+  t.true(await alive(pid));
+  await worker.terminate();
+  await gone(pid);
+});
+
+test("the payload's environment is the one given, with limits and without", async (t) => {
+  const env = { ONLY: "this" };
+  for (const options of [{}, { timeout: 60_000 }, { network: false }, { files: { read: [at("env")] } }]) {
+    const machine = await launch(at("env"), [], { env, ...options });
+    t.is(await text(machine.stdout), "ONLY=this\n", JSON.stringify(options));
+  }
+});
+
 test("kill, abort, and leaving a block", async (t) => {
   const killed = await launch(at("spin"));
   t.true(killed.kill("SIGTERM"));
@@ -101,6 +169,9 @@ test("kill, abort, and leaving a block", async (t) => {
   const aborted = await launch(at("spin"), [], { signal: controller.signal });
   controller.abort();
   t.like(await aborted.wait(), { reason: "aborted", signal: "SIGKILL" });
+  t.is(getEventListeners(controller.signal, "abort").length, 0, "nothing stays behind");
+  const late = await launch(at("spin"), [], { signal: controller.signal }).catch((error) => error.name);
+  t.is(late, "AbortError");
 
   let left: Promise<unknown>;
   {
@@ -171,6 +242,42 @@ test("what cannot be launched says why", async (t) => {
   await t.throwsAsync(launch(at("spin"), [], { memoryLimit: Number.NaN }), error("ERR_KM_LIMIT"));
   await t.throwsAsync(launch(at("spin"), [], { files: { read: ["relative"] } }), error("ERR_KM_LIMIT"));
   await t.throwsAsync(launch(at("spin"), [], { files: { read: ["/nowhere"] } }), error("ERR_KM_LIMIT"));
+});
+
+test("what only km finds out is an error of wait(), and the last event", async (t) => {
+  const garbage = join(folder, "garbage");
+  await writeFile(garbage, "neither ELF nor script", { mode: 0o755 });
+  const failed = async (code: string, program: string, options: LaunchOptions) => {
+    const machine = await launch(program, [], { stdio: "ignore", ...options });
+    const error = await t.throwsAsync(machine.wait(), { instanceOf: MonitorError, code });
+    const events: MachineEvent[] = [];
+    for await (const event of machine) events.push(event);
+    t.deepEqual(events.at(-1), { type: "failed", error: error as MonitorError });
+    return error?.message ?? "";
+  };
+  t.regex(await failed("ERR_KM_NOT_EXECUTABLE", garbage, {}), /garbage/);
+  t.regex(await failed("ERR_KM_NOT_EXECUTABLE", garbage, { timeout: 60_000 }), /garbage/);
+  t.regex(
+    await failed("ERR_KM_NO_DEVICE", at("spin"), { device: "/dev/null" }),
+    /not a virtualization device/,
+  );
+  t.regex(await failed("ERR_KM_MONITOR_DIED", at("spin"), { km: "/bin/false" }), /before the payload/);
+  const nowhere = { files: { read: ["/usr"] }, cwd: "/usr/nowhere" };
+  t.regex(await failed("ERR_KM_LIMIT", at("spin"), nowhere), /cannot be set up here: .*Read-only/);
+});
+
+test("a payload cannot speak for the monitor", async (t) => {
+  const words = ["-c", "echo 'failed 3 x' >&2; echo /proc/self/fd/*; exit 3"];
+  const native = await execa("/bin/sh", words, { stdin: "pipe", reject: false });
+  const machine = await launch("/bin/sh", words);
+  machine.stderr?.resume();
+  const [out, ending] = await Promise.all([text(machine.stdout), machine.wait()]);
+  t.like(ending, { reason: "exited", exitCode: 3 });
+  t.is(
+    out.trim().split("\n").at(-1),
+    native.stdout.split("\n").at(-1),
+    "it has the descriptors it would have natively",
+  );
 });
 
 test.serial("a hundred launches leave nothing behind", async (t) => {
