@@ -202,7 +202,7 @@ export const suites: readonly Suite[] = [
     builtModules: ["kkm"],
     programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "threads", "quiet", "oom"),
     outOfMemory: true,
-    timeoutSeconds: 600,
+    timeoutSeconds: 1200,
   },
   ...loadCases.map(
     ({ name, summary, kernelArgs }): Suite => ({
