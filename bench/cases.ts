@@ -2,13 +2,15 @@
 // What is measured: process start beside native, node, crun and runsc; single operations; memory of the monitor.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ExecaError, execa } from "execa";
 import type { Case } from "./table.js";
 
-const SOURCES = fileURLToPath(new URL("payloads/", import.meta.url));
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const SOURCES = join(ROOT, "bench/payloads");
+const RELEASE = join(process.env.KONTAIN_BUILD_DIR ?? join(ROOT, "build"), "Release");
 /** Exit status of payloads/hello.c. */
 const HELLO_STATUS = 42;
 /** Payload memory lies below this address of the monitor's own address space; all above is the monitor's. */
@@ -112,6 +114,32 @@ function microCases(km: string, micro: string): Case[] {
   ]);
 }
 
+/** The monitor without its main, from the build of km. */
+async function core(): Promise<string[]> {
+  const door = join(RELEASE, "obj.target/km/native/km");
+  const objects = (await readdir(door)).filter((name) => name.endsWith(".o") && name !== "main.o");
+  return [...objects.map((name) => join(door, name)), join(RELEASE, "kontain_core.a")];
+}
+
+/** What the management socket costs a machine nobody asks about: fresh processes, the median of 301 a value. */
+function announceCases(folder: string): Case[] {
+  const program = join(folder, "announce");
+  let ready: Promise<string> | undefined;
+  const build = async () => {
+    const flags = ["-std=c++20", "-O2", "-fno-exceptions", "-fno-rtti", "-I", ROOT, "-o", program];
+    return output("g++", [...flags, join(ROOT, "bench/native/announce.cc"), ...(await core()), "-pthread"]);
+  };
+  return ["announce", "withdraw"].map((step) => ({
+    what: `management socket: ${step}`,
+    unit: "us",
+    measure: async () => {
+      ready ??= build();
+      await ready;
+      return (await nanoseconds(program, [step])) / 1000;
+    },
+  }));
+}
+
 /** Kibibytes of the Pss lines of proc(5) smaps that belong to mappings below WINDOW_END. */
 export function pssBelowWindowEnd(smaps: string): number {
   let below = false;
@@ -176,6 +204,7 @@ export async function allCases(folder: string, km: string): Promise<Case[]> {
   return [
     ...startCases(folder, km, timed, musl, glibc),
     ...microCases(km, micro),
+    ...announceCases(folder),
     ...memoryCases(km, sleeper),
   ];
 }

@@ -11,62 +11,86 @@ setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 const PROGRAM = "/bin/true";
 const WIDTH = 4;
-/** Growth of resident memory that is the allocator's, not a leak's: bytes per launch. */
-const NOISE = 1024;
+/** Looked at after each: the first warms caches, code and pools up, the others are compared. */
+const PARTS = 5;
+/** Bytes a launch may leave on JavaScript's heap and not be called a leak. */
+const HEAP_NOISE = 64;
+/** The same for resident memory, which the allocators keep in steps of megabytes. */
+const RESIDENT_NOISE = 1024;
+const RESIDENT_STEP = 16 << 20;
 
-const own = new Set<number>();
+const registries = ["/run/kontain", process.env.XDG_RUNTIME_DIR && `${process.env.XDG_RUNTIME_DIR}/kontain`];
 
-function look() {
+function names(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+/** What there is of everything that may leak. JavaScript's memory is what collections leave. */
+function look(pids: Set<number>) {
   collect();
-  const names = [
-    process.env.XDG_RUNTIME_DIR ? `${process.env.XDG_RUNTIME_DIR}/kontain` : "",
-    "/run/kontain",
-  ].flatMap((directory) => {
-    try {
-      return readdirSync(directory);
-    } catch {
-      return [];
-    }
-  });
+  collect();
+  const { heapUsed, external, rss } = process.memoryUsage();
+  const sockets = registries.flatMap((directory) => (directory ? names(directory) : []));
+  const scratch = new RegExp(`^kontain-(launch|status-${process.pid})-`);
   return {
-    descriptors: readdirSync("/proc/self/fd").length,
-    memory: process.memoryUsage().rss,
-    entries: names.filter((name) => own.has(Number(name.split("-")[0]))).length,
-    scratch: readdirSync(tmpdir()).filter((name) => name.startsWith("kontain-launch-")).length,
+    descriptors: names("/proc/self/fd").length,
+    children: process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length,
+    "registry entries": sockets.filter((name) => pids.has(Number(name.split("-")[0]))).length,
+    "scratch files": names(tmpdir()).filter((name) => scratch.test(name)).length,
+    "JavaScript bytes": heapUsed + external,
+    "resident bytes": rss,
   };
 }
 
-async function batch(count: number): Promise<void> {
+type Seen = ReturnType<typeof look>;
+
+async function batch(count: number): Promise<Seen> {
   let left = count;
+  const pids = new Set<number>();
   const lane = async () => {
     while (left-- > 0) {
-      // Every tenth is killed by a limit and every seventh keeps a log: the ways that leave something to clean.
+      // Every tenth is killed by a limit, every seventh keeps a log: the ways that leave something to clean.
       const machine = await launch(PROGRAM, [], {
         stdio: left % 3 === 0 ? "pipe" : "ignore",
         refusals: left % 7 === 0,
         ...(left % 10 === 0 ? { timeout: 3 } : {}),
       });
-      own.add(machine.pid);
+      pids.add(machine.pid);
       machine.stdout?.resume();
       machine.stderr?.resume();
       await machine.wait();
     }
   };
   await Promise.all(Array.from({ length: WIDTH }, lane));
+  return look(pids);
+}
+
+/** Names of what grew between two looks with `launches` between them. */
+function growth(before: Seen, after: Seen, launches: number): string[] {
+  const room: Seen = {
+    descriptors: 0,
+    children: 0,
+    "registry entries": -before["registry entries"], // those of this batch: none may be there
+    "scratch files": 0,
+    "JavaScript bytes": launches * HEAP_NOISE,
+    "resident bytes": launches * RESIDENT_NOISE + RESIDENT_STEP,
+  };
+  const keys = Object.keys(room) as (keyof Seen)[];
+  return keys.filter((key) => after[key] - before[key] > room[key]);
 }
 
 const count = Number(process.argv[2] ?? 10_000);
-await batch(Math.min(200, count)); // warm-up: code, pools
-const before = look();
-await batch(count);
-const after = look();
-console.log(`launches ${count}`);
-for (const key of ["descriptors", "memory", "entries", "scratch"] as const)
-  console.log(`${key.padEnd(12)} ${before[key]} -> ${after[key]}`);
-const grew =
-  after.descriptors > before.descriptors ||
-  after.memory - before.memory > count * NOISE + (16 << 20) ||
-  after.entries > 0 ||
-  after.scratch > before.scratch;
-console.log(grew ? "something grew" : "nothing grew");
-process.exitCode = grew ? 1 : 0;
+const part = Math.ceil(count / PARTS);
+const seen: Seen[] = [];
+for (let i = 0; i < PARTS; i++) seen.push(await batch(part));
+const [first, last] = [seen[0] as Seen, seen.at(-1) as Seen];
+console.log(`after each of ${PARTS} times ${part} launches:`);
+for (const key of Object.keys(first) as (keyof Seen)[])
+  console.log(`${key.padEnd(17)} ${seen.map((each) => String(each[key]).padStart(11)).join(" ")}`);
+const grew = growth(first, last, part * (PARTS - 1));
+console.log(grew.length > 0 ? `grew: ${grew.join(", ")}` : "nothing grew");
+process.exitCode = grew.length > 0 ? 1 : 0;

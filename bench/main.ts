@@ -40,7 +40,7 @@ function fromLaunch({ what, machine, native, unit }: LaunchRow, runs: number): R
 /** launch() of the library from this one process; its rows take turns with child_process.spawn themselves. */
 async function fromOneProcess(runs: number, quick: boolean): Promise<Row[]> {
   const launches = quick ? 20 : Math.max(20, runs * 10);
-  const atOnce = quick ? 20 : 100;
+  const atOnce = quick ? 20 : 200;
   progress(`launch() from one process: ${launches} launches, ${atOnce} at once`);
   try {
     return (await launchRows(launches, atOnce)).map((row) => fromLaunch(row, launches));
