@@ -26,6 +26,6 @@ for (const [name, code] of Object.entries(snippets)) {
   console.log(
     `${name}: ${verdicts[reason] ?? reason} (${reason}, status ${status}, ${Math.round(durationMs)} ms)`,
   );
-  console.log(`    ${output.trim().split("\n").at(-1)}`);
+  console.log(`    ${output.trim().split("\n").at(-1) || "(no output)"}`);
   await machine[Symbol.asyncDispose](); // "await using" where the language has it
 }
