@@ -5,8 +5,6 @@
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -20,19 +18,6 @@ namespace {
 static_assert(offsetof(kvm_run, hw) == KKM_RUN_EXIT_OFFSET);
 
 constexpr uint32_t kInt80Error = 0x80 << 3 | 2;  // #GP of an IDT entry that is not there (SDM vol. 3, 6.13)
-
-/// Reads payload code: 0 to `most` bytes, whatever the payload did to the mapping meanwhile.
-size_t read_code(uint64_t addr, uint8_t* to, size_t most) {
-  if (addr < kvm::kWindowStart || addr >= kvm::kWindowTop) return 0;
-  iovec here{to, most}, there{reinterpret_cast<void*>(addr), most};
-  // The bytes may straddle into a page that is not there: then as many as there are.
-  ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-  if (got < 0) {
-    here.iov_len = there.iov_len = std::min(most, kvm::kPage - addr % kvm::kPage);
-    got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-  }
-  return got < 0 ? 0 : static_cast<size_t>(got);
-}
 
 }  // namespace
 
@@ -89,7 +74,7 @@ Exit KkmVcpu::classify() {
             .vector = static_cast<uint8_t>(x.vector),
             .error_code = x.error_code,
             .address = x.cr2};
-  if (exit.vector == kGeneralProtection && exit.error_code == 0) port_access(&exit);
+  turn_into_port_access(regs(), &exit);
   return exit;
 }
 
@@ -103,23 +88,6 @@ Exit KkmVcpu::refuse_32bit_call() {
   regs().rip = at;  // a fault's rip; behind `sysenter` it is not the payload's any more
   exit.error_code = kInt80Error;
   return exit;
-}
-
-/// The module answers `in` and `out` on the hypercall ports; on KVM a near miss, too, is seen as one (kvm_layout.h).
-/// Turns the #GP of such an instruction into its kIo exit, rip behind it.
-bool KkmVcpu::port_access(Exit* exit) {
-  const uint16_t port = static_cast<uint16_t>(regs().rdx);
-  if (port < kHypercallPort - kvm::kOpenPortsBelow ||
-      port >= kHypercallPort + kHypercallCount + kvm::kOpenPortsAbove) {
-    return false;
-  }
-  uint8_t code[kLongestInstruction];
-  const PortInstruction found = decode_port(code, read_code(regs().rip, code, sizeof code));
-  if (found.length == 0) return false;
-  regs().rip += found.length;
-  *exit = Exit{.kind = ExitKind::kIo, .size = found.size, .is_in = found.is_in, .port = port, .count = 1};
-  if (found.is_string) exit->count = 2;  // never a hypercall
-  return true;
 }
 
 SegmentBases KkmVcpu::bases() { return {slot_.run->s.regs.sregs.fs.base, slot_.run->s.regs.sregs.gs.base}; }

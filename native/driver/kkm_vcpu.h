@@ -31,7 +31,6 @@ class KkmVcpu final : public Vcpu {
  private:
   Exit classify();
   Exit refuse_32bit_call();
-  bool port_access(Exit* exit);
   int state_ioctl(unsigned long request, void* image);
 
   KkmMachine& machine_;

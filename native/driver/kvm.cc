@@ -268,7 +268,7 @@ int KvmMachine::init_vcpu(const VcpuSlot& slot) {
     sregs_.tr.type = 11;
     sregs_.tr.present = 1;
     sregs_.gdt.base = kDescriptors;
-    sregs_.gdt.limit = 7 * 8 - 1;
+    sregs_.gdt.limit = kGdtEntries * 8 - 1;
     sregs_.idt.base = kDescriptors + kIdtOffset;
     sregs_.idt.limit = 32 * 16 - 1;
   }

@@ -25,6 +25,7 @@ constexpr uint64_t kCellPages = (kMaxVcpus * kCellStride + kPage - 1) / kPage;
 constexpr uint64_t kPrivateMaps = kPrivateBase + 0x20000;  // vvar and vdso go here
 constexpr uint64_t kSupervisorBase = kPrivateBase + kLarge;
 constexpr uint64_t kDescriptors = kSupervisorBase;         // GDT, then IDT, one page
+constexpr unsigned kGdtEntries = 16;                       // as many as Linux has, user code and all
 constexpr uint64_t kIdtOffset = 0x800;
 constexpr uint64_t kGates = kSupervisorBase + kPage;
 constexpr uint64_t kTaskArea = kSupervisorBase + 2 * kPage;

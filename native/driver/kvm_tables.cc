@@ -180,13 +180,15 @@ void set_gate(uint8_t* idt, unsigned vector, uint64_t handler, unsigned ist, uns
 
 void fill_descriptors(uint8_t* page) {
   // Accessed bits are set beforehand: the page could otherwise be written by the CPU.
-  const uint64_t gdt[] = {
+  const uint64_t gdt[kGdtEntries] = {
       0, 0,
       0x00af9b000000ffff,  // 0x10 kernel code, 64-bit
       0x00cf93000000ffff,  // 0x18 kernel data
       0x00cffb000000ffff,  // 0x20 user code, 32-bit (sysret base)
       0x00cff3000000ffff,  // 0x28 user data
       0x00affb000000ffff,  // 0x30 user code, 64-bit
+      0, 0, 0, 0, 0, 0, 0, 0,
+      0x0040f50000000000,  // 0x78: its limit is node << 12 | processor, which the vdso's getcpu() reads by `lsl`
   };
   memcpy(page, gdt, sizeof gdt);
   for (unsigned vector = 0; vector < 32; vector++) {

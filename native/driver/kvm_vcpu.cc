@@ -11,6 +11,7 @@
 #include "native/driver/device.h"
 #include "native/driver/kvm_layout.h"
 #include "native/driver/kvm_machine.h"
+#include "native/driver/port_instruction.h"
 
 namespace km::kvm {
 namespace {
@@ -20,8 +21,7 @@ static_assert(kGetXsave2 == 0x9000aecf);
 
 // RFLAGS a payload may own: CF PF AF ZF SF TF DF OF NT RF AC ID.
 constexpr uint64_t kUserFlags = 0x254dd5;
-// IF reads as set like under Linux. IOPL 3: on some hosts `out` asks for it besides the I/O bitmap.
-constexpr uint64_t kForcedFlags = 0x3202;
+constexpr uint64_t kForcedFlags = 0x202;  // IF reads as set like under Linux
 uint64_t user_flags(uint64_t flags) { return (flags & kUserFlags) | kForcedFlags; }
 
 }  // namespace
@@ -123,6 +123,7 @@ Exit KvmVcpu::classify_io() {
     r.rip = f.rip;
     r.rsp = f.rsp;
     r.rflags = f.rflags;
+    turn_into_port_access(r, &exit);  // TCG's SVM does not look at the I/O bitmap of a TSS that is in use
     return exit;
   }
   if (EntryCode::in_trampoline(r.rip)) {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "native/driver/driver.h"
+
 namespace km {
 
 constexpr size_t kLongestInstruction = 15;  // SDM vol. 2, 2.3.11
@@ -17,5 +19,12 @@ struct PortInstruction {
 
 /// Looks at the first instruction of `code`, of which `bytes` are there.
 PortInstruction decode_port(const uint8_t* code, size_t bytes);
+
+/// Reads payload code: 0 to `most` bytes, whatever the payload did to the mapping meanwhile.
+size_t read_code(uint64_t addr, uint8_t* to, size_t most);
+
+/// Where the device gives a #GP instead of an exit for `in` and `out` at CPL 3: if that is what `exit` was, on a
+/// hypercall port or near one (kvm_layout.h), turns it into the kIo exit, rip of `regs` behind the instruction.
+void turn_into_port_access(Regs& regs, Exit* exit);
 
 }  // namespace km

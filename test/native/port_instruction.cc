@@ -2,6 +2,8 @@
 // Port instructions by their encodings (SDM vol. 2: IN, OUT, INS, OUTS).
 #include "native/driver/port_instruction.h"
 
+#include <sys/mman.h>
+
 #include <vector>
 
 #include "test/native/check.h"
@@ -40,9 +42,50 @@ const Sample kSamples[] = {
     {"fifteen prefixes: too long for a CPU", std::vector<uint8_t>(15, 0x66), 0, 0, false, false},
 };
 
+/// Where a payload's code may lie: `out %eax, %dx` as the last byte of a page with nothing behind it.
+uint64_t place_out() {
+  constexpr uint64_t kPlace = 0x10000000, kPageSize = 4096;
+  void* page = mmap(reinterpret_cast<void*>(kPlace), kPageSize, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  if (page == MAP_FAILED) return 0;
+  static_cast<uint8_t*>(page)[kPageSize - 1] = 0xef;
+  return kPlace + kPageSize - 1;
+}
+
+void test_faults() {
+  const uint64_t out = place_out();
+  CHECK(out != 0);
+  struct {
+    uint64_t rip, port;
+    uint8_t vector;
+    uint32_t error;
+    bool turned;
+  } const cases[] = {
+      {out, 0x8000, 13, 0, true},     {out, 0x81ff, 13, 0, true},      {out, 0x7f00, 13, 0, true},
+      {out, 0x87ff, 13, 0, true},     {out, 0x7eff, 13, 0, false},     {out, 0x8800, 13, 0, false},
+      {out, 0x60, 13, 0, false},      {out, 0x8000, 13, 8, false},     {out, 0x8000, 6, 0, false},
+      {out - 1, 0x8000, 13, 0, false},  // add: not a port instruction
+      {out + 1, 0x8000, 13, 0, false},  // nothing is there
+      {0x1000, 0x8000, 13, 0, false},   // below the window
+      {~0ull, 0x8000, 13, 0, false},  // at the end of everything
+  };
+  for (const auto& c : cases) {
+    Regs regs{};
+    regs.rip = c.rip;
+    regs.rdx = 0xabcd0000 | c.port;
+    Exit exit{.kind = ExitKind::kException, .vector = c.vector, .error_code = c.error};
+    turn_into_port_access(regs, &exit);
+    const std::string seen = "rip " + std::to_string(c.rip) + " port " + std::to_string(c.port);
+    CHECK_SEEN((exit.kind == ExitKind::kIo) == c.turned, seen);
+    CHECK_SEEN(regs.rip == c.rip + (c.turned ? 1 : 0), seen);
+    if (c.turned) CHECK_SEEN(exit.port == c.port && exit.size == 4 && exit.count == 1 && !exit.is_in, seen);
+  }
+}
+
 }  // namespace
 
 int main() {
+  test_faults();
   for (const Sample& sample : kSamples) {
     const PortInstruction found = decode_port(sample.code.data(), sample.code.size());
     CHECK_SEEN(found.length == sample.length, std::string(sample.text) + ": length " + std::to_string(found.length));
