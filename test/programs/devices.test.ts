@@ -3,7 +3,7 @@
 // drivers are and where nobody else is.
 import { existsSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import test from "ava";
-import { DEVICES } from "../helpers/device.js";
+import { DEVICES, EMULATED } from "../helpers/device.js";
 import { KM } from "../helpers/paths.js";
 import { here } from "../helpers/place.js";
 
