@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Servers under load, natively and under km: every answer is right, nothing stays behind between two loads, and SIGTERM
+// ends them the same way.
+import { chmodSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import { execa } from "execa";
+import { find } from "../helpers/commands.js";
+import { type Unpacked, unpack } from "../helpers/packages.js";
+import { inScratch, KM } from "../helpers/paths.js";
+import { buildPayloads } from "../helpers/payloads.js";
+import { Line, load } from "./clients.js";
+import { type Holdings, holdings } from "./processes.js";
+import { SERVERS, type Server } from "./table.js";
+
+const CONNECTIONS = 16;
+const ROUNDS = 20;
+const LOADS = 3;
+const START_MS = 120_000;
+const SETTLE_MS = 60_000;
+
+function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => done(port));
+    });
+  });
+}
+
+/** Calls `probe` until it gives something, or the last try's error after `limit` milliseconds. */
+async function until<T>(what: string, limit: number, probe: () => Promise<T | undefined>): Promise<T> {
+  const end = Date.now() + limit;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined) return found;
+    if (Date.now() > end) throw new Error(`${what}: not within ${limit / 1000} s`);
+    await sleep(100);
+  }
+}
+
+async function ready(port: number, child: { readonly exitCode: number | null }): Promise<void> {
+  await until(`the server on port ${port}`, START_MS, async () => {
+    if (child.exitCode !== null) throw new Error(`the server ended at once with status ${child.exitCode}`);
+    const line = await Line.open(port).catch(() => undefined);
+    line?.close();
+    return line;
+  });
+}
+
+async function loaded(server: Server, port: number, pid: number): Promise<Holdings[]> {
+  const seen: Holdings[] = [];
+  for (let i = 0; i < LOADS; i++) {
+    await load(port, { connections: CONNECTIONS, rounds: ROUNDS }, server.exchange);
+    const first = seen[0];
+    // Connections are closed from this side; the server takes its time to notice.
+    const now = await until("descriptors of closed connections", SETTLE_MS, async () => {
+      const held = holdings(pid);
+      if (first === undefined) await sleep(2000);
+      return first === undefined || held.descriptors <= first.descriptors ? held : undefined;
+    });
+    seen.push(first === undefined ? holdings(pid) : now);
+  }
+  return seen;
+}
+
+interface Run {
+  readonly status: number | string | undefined;
+  readonly stderr: string;
+  readonly seen: readonly Holdings[];
+}
+
+async function serve(server: Server, unpacked: Unpacked | undefined, wrap: readonly string[]): Promise<Run> {
+  return await inScratch(async (folder) => {
+    chmodSync(folder, 0o755); // workers that gave up root look into it
+    const port = await freePort();
+    const { command, env } = server.start({ folder, port, root: unpacked?.root ?? "/" });
+    const [program, ...args] = [...wrap, ...command];
+    const child = execa(program as string, args, {
+      env: { ...unpacked?.env, ...env },
+      cwd: folder,
+      stdin: "ignore",
+      reject: false,
+      timeout: 600_000,
+      killSignal: "SIGKILL",
+    });
+    try {
+      await ready(port, child);
+      const seen = await loaded(server, port, child.pid as number);
+      child.kill("SIGTERM");
+      const done = await child;
+      return { status: done.signal ?? done.exitCode, stderr: String(done.stderr), seen };
+    } finally {
+      child.kill("SIGKILL");
+    }
+  });
+}
+
+function compare(t: ExecutionContext, server: Server, native: Run, km: Run): void {
+  t.is(km.status, native.status, `ended by SIGTERM; stderr: ${km.stderr}`);
+  t.is(km.stderr, native.stderr);
+  for (const held of km.seen) t.is(held.processes, server.processes ?? 1, "processes");
+  const vcpus = km.seen.map((held) => held.vcpus);
+  // A machine keeps its vCPUs for the next threads; more in each load than there were threads is a leak.
+  t.true((vcpus.at(-1) ?? 0) < (vcpus[0] ?? 0) + CONNECTIONS, `vCPUs after each load: ${vcpus}`);
+  t.log(`under km: ${JSON.stringify(km.seen)}`);
+}
+
+await buildPayloads();
+const packages = await Promise.all(
+  SERVERS.map((server) =>
+    server.packages ? unpack(server.name.replace(/\W.*/, ""), server.packages) : undefined,
+  ),
+);
+
+for (const [i, server] of SERVERS.entries()) {
+  const missing = (server.needs ?? []).filter((command) => find(command) === undefined);
+  const unpacked = packages[i];
+  if (missing.length > 0 || typeof unpacked === "string") {
+    test.serial.skip(
+      `${server.name} (${unpacked ?? `not installed: ${missing.join(", ")}`})`,
+      () => undefined,
+    );
+    continue;
+  }
+  test.serial(server.name, async (t) => {
+    t.timeout(900_000);
+    const native = await serve(server, unpacked, []);
+    const km = await serve(server, unpacked, [KM, "--"]);
+    compare(t, server, native, km);
+  });
+}
