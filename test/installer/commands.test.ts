@@ -125,6 +125,18 @@ test("commands do what they say, and are taken back to the byte and the time", a
   t.deepEqual(await tree(w), w.before);
 });
 
+test("times of what a command changed come back to the nanosecond", async (t) => {
+  const w = await world(t);
+  const list = join(w.root, "host/etc/list");
+  await writeFile(list, "written now, at no round time\n");
+  const time = async () => (await stat(list, { bigint: true })).mtimeNs;
+  const before = await time();
+  await forward(w);
+  t.not(await time(), before);
+  await backward(w);
+  t.is(await time(), before);
+});
+
 test("a crash at any moment forward can be taken back or gone on from", async (t) => {
   for (let n = 1; ; n++) {
     const back = await world(t);
