@@ -31,6 +31,7 @@ class NoDriver final : public Driver {
  public:
   const Capabilities& capabilities() const override { return capabilities_; }
   const char* path() const override { return "/dev/none"; }
+  int fd() const override { return -1; }
   std::unique_ptr<Machine> create_machine(const MachineOptions&, int*, const char**) override { return nullptr; }
 
  private:

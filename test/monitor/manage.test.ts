@@ -306,6 +306,41 @@ test.serial("kontain ps, stats, trace, logs and kill", async (t) => {
   t.is((await kontain("kill", "1", "-s", "nonsense")).exitCode, 2);
 });
 
+/** Starts a verb and kills it once it has printed `wanted`. */
+async function untilPrinted(wanted: RegExp, ...args: string[]): Promise<string> {
+  const child = spawn(process.execPath, ["--import=tsx", MAIN, ...args]);
+  let printed = "";
+  for await (const chunk of child.stdout) {
+    printed += chunk;
+    if (wanted.test(printed)) break;
+  }
+  child.kill("SIGTERM");
+  return printed;
+}
+
+test.serial(
+  "kontain trace shows calls; kontain logs --follow what a machine writes, while it does",
+  async (t) => {
+    await using busy = await launch("/bin/sh", ["-c", "while :; do : < /dev/null; done"], {
+      stdio: "ignore",
+    });
+    await socketFor(busy.pid);
+    const traced = await untilPrinted(/openat.*\n.*\n/, "trace", String(busy.pid), "openat,close");
+    t.regex(traced, /openat\(AT_FDCWD, "\/dev\/null", .*\) = \d/);
+    const file = join(dirname(waiter), "output");
+    const km = process.env.KONTAIN_KM ?? join(process.env.KONTAIN_BUILD_DIR ?? "build", "bin/km");
+    const script = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.2; done";
+    const child = spawn(km, [`--log-to=${file}`, "/bin/sh", "-c", script], { stdio: "ignore" });
+    try {
+      await socketFor(child.pid as number);
+      const followed = await untilPrinted(/line 5\n/, "logs", "--follow", String(child.pid));
+      t.regex(followed, /^line 0\nline 1\n/);
+    } finally {
+      child.kill("SIGKILL");
+    }
+  },
+);
+
 test.serial("kontain run gives the program's status and its arguments", async (t) => {
   const result = await execa(
     process.execPath,
