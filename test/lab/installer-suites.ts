@@ -67,7 +67,7 @@ function cloudSuite({ name, metadata, smbios, wanted }: CloudCase): Suite {
     name: `cloud-${name}`,
     summary: `the installer sees ${wanted.split(" ").filter(Boolean).join(" ")}`,
     script: "test/lab/suites/cloud.sh",
-    timeoutSeconds: 600,
+    timeoutSeconds: 900,
     env: { WANTED: wanted },
     modules: ["virtio_net"],
     qemu: [...smbios.flatMap((table) => ["-smbios", table]), ...network(metadata)],

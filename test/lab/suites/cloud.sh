@@ -12,7 +12,7 @@ ip address add 169.254.0.15/16 dev "$device"
 ip link set "$device" up
 
 # An emulated processor on a busy host may need longer than the second that the metadata service is given: ask again.
-for turn in 1 2 3 4 5 6; do
+for turn in 1 2 3 4 5 6 7 8 9 10 11 12; do
   node dist/cli/kontain-install.js --dry-run --json >/run/out || [ $? = 3 ]
   node -e '
     const lines = require("fs").readFileSync("/run/out", "utf8").trim().split("\n").map((line) => JSON.parse(line));
