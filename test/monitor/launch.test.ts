@@ -18,7 +18,7 @@ import {
   socketsOf,
 } from "../../src/monitor/index.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/kontain.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/cli/kontain.js", import.meta.url));
 
 /** Programs of a few lines, compiled once. */
 let folder: string;
@@ -119,7 +119,7 @@ async function gone(pid: number): Promise<void> {
 }
 
 test("a limit reaches what was forked in the caller's own process group", async (t) => {
-  const run = ["--import=tsx", MAIN, "run", "--timeout", "2", at("fork")];
+  const run = [MAIN, "run", "--timeout", "2", at("fork")];
   const { stdout, exitCode } = await execa(process.execPath, run, { reject: false, timeout: 120_000 });
   t.is(exitCode, 137);
   const pids = stdout.split("\n").map(Number);
@@ -127,11 +127,11 @@ test("a limit reaches what was forked in the caller's own process group", async 
   for (const pid of pids) await gone(pid);
 });
 
-const KEEPER = fileURLToPath(new URL("keeper.ts", import.meta.url));
+const KEEPER = fileURLToPath(new URL("keeper.mjs", import.meta.url));
 
 for (const how of ["plain", "files"])
   test(`a machine with a limit goes with the process that keeps it (${how})`, async (t) => {
-    const keeper = execa(process.execPath, ["--import=tsx", KEEPER, at("spin"), how], { reject: false });
+    const keeper = execa(process.execPath, [KEEPER, at("spin"), how], { reject: false });
     const [line] = (await once(keeper.stdout, "data")) as [Buffer];
     const pid = Number(line);
     t.true(await alive(pid));
@@ -141,8 +141,7 @@ for (const how of ["plain", "files"])
   });
 
 test("a machine with a limit goes with the worker that keeps it", async (t) => {
-  const load = `import("tsx/esm/api").then(({ tsImport }) => tsImport(${JSON.stringify(KEEPER)}, "file:///"))`;
-  const worker = new Worker(load, { eval: true, execArgv: [], argv: [at("spin"), "plain"] });
+  const worker = new Worker(KEEPER, { execArgv: [], argv: [at("spin"), "plain"] });
   const [pid] = (await once(worker, "message")) as [number];
   // What stands before km takes a moment to tie itself to its parent.
   while ((await socketsOf(pid)).length === 0) await sleep(20);

@@ -21,7 +21,7 @@ import {
 } from "../../src/monitor/index.js";
 import { ask } from "../../src/monitor/protocol.js";
 
-const MAIN = new URL("../../src/cli/kontain.ts", import.meta.url).pathname;
+const MAIN = new URL("../../dist/cli/kontain.js", import.meta.url).pathname;
 let waiter: string;
 
 test.before(async () => {
@@ -283,7 +283,7 @@ test.serial("machines are found however they were started; dead names are remove
 
 test.serial("kontain ps, stats, trace, logs and kill", async (t) => {
   const kontain = (...args: string[]) =>
-    execa(process.execPath, ["--import=tsx", MAIN, ...args], { reject: false, timeout: 60_000 });
+    execa(process.execPath, [MAIN, ...args], { reject: false, timeout: 60_000 });
   await using machine = await launch(waiter, ["lowest"], { stdio: "ignore" });
   await socketFor(machine.pid);
   const asleep = await launch(waiter);
@@ -308,7 +308,7 @@ test.serial("kontain ps, stats, trace, logs and kill", async (t) => {
 
 /** Starts a verb and kills it once it has printed `wanted`. */
 async function untilPrinted(wanted: RegExp, ...args: string[]): Promise<string> {
-  const child = spawn(process.execPath, ["--import=tsx", MAIN, ...args]);
+  const child = spawn(process.execPath, [MAIN, ...args]);
   let printed = "";
   for await (const chunk of child.stdout) {
     printed += chunk;
@@ -342,14 +342,10 @@ test.serial(
 );
 
 test.serial("kontain run gives the program's status and its arguments", async (t) => {
-  const result = await execa(
-    process.execPath,
-    ["--import=tsx", MAIN, "run", "-t", "1", waiter, "pause", "--timeout=9"],
-    {
-      reject: false,
-      timeout: 60_000,
-    },
-  );
+  const result = await execa(process.execPath, [MAIN, "run", "-t", "1", waiter, "pause", "--timeout=9"], {
+    reject: false,
+    timeout: 60_000,
+  });
   t.is(result.exitCode, 137);
   t.is(result.stderr, "kontain: stopped: more time than --timeout");
 });

@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import test from "ava";
 import { launch } from "../../src/monitor/index.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/kontain.ts", import.meta.url));
-const COMMAND = [process.execPath, "--import=tsx", MAIN, "ps", "--watch", "--interval", "0.2"];
+const MAIN = fileURLToPath(new URL("../../dist/cli/kontain.js", import.meta.url));
+const COMMAND = [process.execPath, MAIN, "ps", "--watch", "--interval", "0.2"];
 const ESCAPE = "\x1b";
 const PAYLOAD = ["/bin/sleep", ["120"]] as const;
 
