@@ -33,6 +33,18 @@ export async function consent(question: string, options: ConsentOptions): Promis
 /** A signal that Ctrl-C and SIGTERM give once; the second time they end the process as usual. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => controller.abort());
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    const again = () => {
+      process.off(name, again);
+      process.kill(process.pid, name);
+    };
+    const first = () => {
+      controller.abort();
+      // Ink ends the process itself, and leaves the terminal as it is, when it finds nobody else listening.
+      process.on(name, again);
+      process.off(name, first);
+    };
+    process.on(name, first);
+  }
   return controller.signal;
 }

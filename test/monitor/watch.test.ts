@@ -61,7 +61,7 @@ test.serial(
     t.like(await machine.wait(), { signal: "SIGTERM" });
     const vanished = () => !screen.text.slice(screen.text.lastIndexOf("COMMAND")).includes(`${machine.pid} `);
     while (!vanished()) await sleep(50);
-    const ended = once(screen.child, "exit");
+    const ended = once(screen.child, "close");
     screen.child.stdin?.write("q");
     t.deepEqual(await ended, [0, null]);
     t.true(
@@ -75,7 +75,7 @@ test.serial(
 test.serial("Ctrl-C gives the terminal back", async (t) => {
   const screen = onTerminal({});
   await screen.until(/COMMAND/);
-  const ended = once(screen.child, "exit");
+  const ended = once(screen.child, "close");
   screen.child.stdin?.write("\x03");
   await ended;
   t.true(screen.text.includes(`${ESCAPE}[?1049l`));
@@ -96,7 +96,7 @@ test.serial("without a terminal: a line for each change", async (t) => {
   await json.until(new RegExp(`"change":"ended","pid":${machine.pid},`));
   for (const line of json.text.trim().split("\n")) t.truthy((JSON.parse(line) as { change: string }).change);
   for (const { child } of [lines, json]) {
-    const ended = once(child, "exit");
+    const ended = once(child, "close");
     child.kill("SIGTERM");
     t.deepEqual(await ended, [0, null]);
   }
