@@ -117,6 +117,7 @@ function draw(lines, title) {
   const [width, height] = [COLUMNS * 8.43 + 32, lines.length * 19 + 64];
   const rows = lines.map((row, at) => `<text x="16" y="${60 + at * 19}">${spans(row)}</text>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${Math.round(width)}" height="${height}" font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="14" fill="#c9d1d9" xml:space="preserve">
+<title>${escaped(title)}</title>
 <rect width="100%" height="100%" rx="8" fill="#0d1117"/>
 <circle cx="20" cy="20" r="6" fill="#ff5f57"/><circle cx="40" cy="20" r="6" fill="#febc2e"/><circle cx="60" cy="20" r="6" fill="#28c840"/>
 <text x="84" y="25" fill="#8b949e">$ ${escaped(title)}</text>
