@@ -53,8 +53,10 @@ function show(source: Source, style = PLAIN) {
   const view = render(createElement(Watch, { style, milliseconds: 20, source }));
   const frame = () => view.lastFrame() ?? "";
   const until = async (text: string | RegExp) => {
-    while (!(typeof text === "string" ? frame().includes(text) : text.test(frame()))) await sleep(10);
-    return frame();
+    for (const end = Date.now() + 60_000; Date.now() < end; await sleep(10)) {
+      if (typeof text === "string" ? frame().includes(text) : text.test(frame())) return frame();
+    }
+    throw new Error(`no ${text} within a minute; the last frame:\n${frame()}`);
   };
   const press = async (key: string) => {
     view.stdin.write(key);
@@ -109,6 +111,7 @@ test("k asks, any other key is no, y and 9 are yes", async (t) => {
   await view.press("y");
   await view.until("SIGTERM sent to 42");
   await view.press(ARROW.up);
+  await view.until(/❯ +41/);
   await view.press("k");
   await view.until("kill 41");
   await view.press("9");
