@@ -157,6 +157,7 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   if (int rc = save_cpu(parent, &state); rc != 0) return rc;
   void* stack = mmap(nullptr, kVforkStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return -ENOMEM;
+  hold_proc();
   block_all_signals();
   // The parent's thread sleeps until the child execs or exits; meanwhile the child is this GuestThread.
   const pid_t tid = parent.tid;

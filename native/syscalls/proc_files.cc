@@ -210,6 +210,8 @@ int64_t review_magic(int fd, int flags) {
 
 }  // namespace
 
+void hold_proc() { proc_root(); }
+
 int64_t open_own_proc(const char* name) {
   char path[128];
   int root = proc_root();

@@ -18,6 +18,10 @@ int64_t dispatch_syscall(GuestThread& thread, uint64_t nr, const uint64_t args[6
 /// Name of a system call ("read"), or nullptr when Linux has none of that number.
 const char* syscall_name(uint64_t nr);
 
+/// Opens the monitor's handle on /proc unless it is open. Before a child that shares memory but not descriptors is made:
+/// what such a child opened would be remembered here under a number that means nothing here.
+void hold_proc();
+
 // Handlers that live with the machine (native/machine/process.cc, signals.cc), not in this folder's groups.
 int64_t sys_clone(GuestThread&, const uint64_t args[6]);
 int64_t sys_clone3(GuestThread&, const uint64_t args[6]);
