@@ -136,6 +136,10 @@ export interface KkmFacts {
   /** Members of group kkm; null: there is no such group. */
   group: string[] | null;
   dkms: string | null;
+  /** Versions of kkm that DKMS knows. */
+  registered: string[];
+  /** What names the sources that DKMS has of this version; null: it has none. */
+  sources: string | null;
 }
 
 export interface HostFacts {

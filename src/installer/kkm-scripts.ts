@@ -10,6 +10,12 @@ const HEAD =
 /** Exit statuses of rebuild.sh beyond those of kkm/build.sh. */
 export const REBUILD_STATUS = { signing: 30, install: 31 } as const;
 
+/** PACKAGE_VERSION of kkm/dkms.conf. */
+export const DKMS_VERSION = "1.0.0";
+/** Where DKMS looks for the sources, and what it keeps of them. */
+export const DKMS_SOURCE = `/usr/src/kkm-${DKMS_VERSION}`;
+export const DKMS_STATE = "/var/lib/dkms/kkm";
+
 /** Text without anything a shell would take apart. */
 export function shellWord(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
@@ -143,4 +149,59 @@ export const DELETE_GROUP_SCRIPT = `
 PATH=$PATH:/usr/sbin:/sbin
 grep -q '^kkm:' /etc/group || exit 0
 if command -v groupdel >/dev/null; then groupdel kkm; else delgroup kkm; fi
+`;
+
+/** Tells DKMS of the sources. $1: version. Where an earlier try was cut off, it is made anew. */
+export const DKMS_ADD_SCRIPT = `
+PATH=$PATH:/usr/sbin:/sbin
+[ -L "${DKMS_STATE}/$1/source" ] && exit 0
+rm -rf "${DKMS_STATE}/$1"
+dkms add -m kkm -v "$1"
+`;
+
+/** Takes a version out of DKMS, with the modules it built for whichever kernel. */
+export const DKMS_REMOVE_SCRIPT = `
+PATH=$PATH:/usr/sbin:/sbin
+[ -d "${DKMS_STATE}/$1" ] || exit 0
+dkms remove -m kkm -v "$1" --all
+`;
+
+/** Tells DKMS of a version that was there before, and has it build for these kernels again where it can. */
+export const DKMS_RETURN_SCRIPT = `
+PATH=$PATH:/usr/sbin:/sbin
+version=$1
+shift
+[ -L "${DKMS_STATE}/$version/source" ] || dkms add -m kkm -v "$version" || exit
+for release; do dkms install -m kkm -v "$version" -k "$release" --force; done
+`;
+
+/**
+ * Has DKMS build and install the module. $1: version, $2: release. Statuses are those of rebuild.sh: what DKMS makes of
+ * build.sh's is a 10 whatever it was, so its words are read in DKMS's log.
+ */
+export const DKMS_BUILD_SCRIPT = `
+PATH=$PATH:/usr/sbin:/sbin
+dkms status -m kkm -v "$1" -k "$2" | grep -q installed && exit 0
+[ -f "/lib/modules/$2/build/Makefile" ] || { echo "kkm: no headers for kernel $2" >&2; exit 10; }
+rm -rf "${DKMS_STATE}/$1/build" "${DKMS_STATE}/$1/$2"
+if ! dkms build -m kkm -v "$1" -k "$2"; then
+  log=${DKMS_STATE}/$1/build/make.log
+  cat "$log" >&2
+  grep -q '^kkm: no headers' "$log" && exit 10
+  grep -q '^kkm: .*compiler' "$log" && exit 11
+  grep -q '^kkm: .* is missing' "$log" && exit 12
+  exit 13
+fi
+dkms install -m kkm -v "$1" -k "$2" --force || exit ${REBUILD_STATUS.install}
+`;
+
+/** Takes DKMS's module for one kernel away; the folder stays if it was there before. $3: keep, where it was. */
+export const DKMS_UNINSTALL_SCRIPT = `
+PATH=$PATH:/usr/sbin:/sbin
+[ -d "${DKMS_STATE}/$1/$2" ] || exit 0
+dkms uninstall -m kkm -v "$1" -k "$2"
+status=$?
+rm -rf "${DKMS_STATE}/$1/$2"
+[ "\${3-}" != keep ] || mkdir -p "/lib/modules/$2/updates"
+exit $status
 `;

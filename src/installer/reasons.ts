@@ -100,6 +100,10 @@ export const REASONS = {
     when: "the package manager could not install headers or compiler",
     fix: "run the command shown by hand; behind a mirror the exact kernel may be gone: upgrade and boot it",
   },
+  "dkms-failed": {
+    when: "DKMS does not take the module's sources, or does not let go of others",
+    fix: "see what `dkms status` says of kkm, mend that, then run this again",
+  },
   "build-headers": {
     when: "the headers are incomplete",
     fix: "reinstall the headers of this kernel",

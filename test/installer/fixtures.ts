@@ -74,7 +74,7 @@ export function host(changes: Partial<HostFacts> = {}): HostFacts {
       },
     ],
     missingTools: [],
-    kkm: { loaded: false, group: null, dkms: null },
+    kkm: { loaded: false, group: null, dkms: null, registered: [], sources: null },
     engines: { docker: null, podman: null, containerd: null, kubelet: false },
     etc: {},
     folders: [],

@@ -2,7 +2,7 @@
 // A Debian release's toolchain in the cache, entered by chroot: a kernel's modules want the compiler and the kbuild
 // programs of about its own age, not the host's.
 
-import { existsSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -49,7 +49,9 @@ async function fill(
   // packages are unpacked without their scripts, so what those would set up is set up here: merged /usr, sh, awk, cc
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
     await mkdir(join(root, "usr", name), { recursive: true });
-    if (existsSync(join(root, name))) {
+    const there = lstatSync(join(root, name), { throwIfNoEntry: false });
+    if (there?.isSymbolicLink()) continue; // newer base-files bring the link themselves
+    if (there) {
       await execa("cp", ["-a", `${join(root, name)}/.`, join(root, "usr", name)]);
       await rm(join(root, name), { recursive: true });
     }

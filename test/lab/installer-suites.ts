@@ -59,6 +59,11 @@ function network(metadata: string): string[] {
 }
 
 const common = { style: "root", cpus: 1, kvm: false, cpuModel: "max,-svm" } as const;
+/** A whole machine of the kernel's own release, for installations that compile. */
+const machine = { ...common, cpus: 2, timeoutSeconds: 3600 };
+/** What the installer calls beyond the toolchain. */
+const MACHINE_PACKAGES = ["passwd", "util-linux"];
+const oldAndNew = ({ id }: { id: string }) => id === "6.1" || id === "sid";
 const on61 = ({ id }: { id: string }) => id === "6.1";
 
 function cloudSuite({ name, metadata, smbios, wanted }: CloudCase): Suite {
@@ -77,13 +82,21 @@ function cloudSuite({ name, metadata, smbios, wanted }: CloudCase): Suite {
 
 export const installerSuites: readonly Suite[] = [
   {
-    ...common,
+    ...machine,
     name: "install",
-    summary: "kontain-install builds, loads and proves KKM; doctor; uninstall leaves no trace",
-    cpus: 2,
+    summary:
+      "npx kontain-install builds, loads and proves KKM; a new kernel; doctor; uninstall leaves no trace",
     script: "test/lab/suites/install.sh",
-    timeoutSeconds: 3000,
-    on: on61,
+    userland: { name: "machine", packages: MACHINE_PACKAGES },
+    on: oldAndNew,
+  },
+  {
+    ...machine,
+    name: "install-dkms",
+    summary: "the same where DKMS is installed: it builds, also for a new kernel, and forgets",
+    script: "test/lab/suites/install-dkms.sh",
+    userland: { name: "machine-dkms", packages: [...MACHINE_PACKAGES, "dkms"] },
+    on: oldAndNew,
   },
   {
     ...common,
@@ -92,7 +105,7 @@ export const installerSuites: readonly Suite[] = [
     script: "test/lab/suites/install-signed-only.sh",
     timeoutSeconds: 600,
     kernelArgs: ["module.sig_enforce=1"],
-    on: on61,
+    on: oldAndNew,
   },
   {
     ...common,
@@ -102,7 +115,7 @@ export const installerSuites: readonly Suite[] = [
     cpuModel: "EPYC,+svm,+npt",
     script: "test/lab/suites/install-kvm.sh",
     timeoutSeconds: 900,
-    on: on61,
+    on: oldAndNew,
   },
   ...CLOUDS.map(cloudSuite),
 ];

@@ -6,6 +6,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buildPayloads } from "../helpers/payloads.js";
 import { buildModule, ModuleBuildError } from "./build-module.js";
+import { buildRoot } from "./build-root.js";
 import { cachePath } from "./cache.js";
 import { GuestError, messageOf, Unavailable } from "./errors.js";
 import { type Guest, openGuest, type RunResult } from "./guest.js";
@@ -78,16 +79,34 @@ function judge(limit: number, result: RunResult, complaint: string | undefined):
   };
 }
 
-async function execute(guest: Guest, suite: Suite, how: HowToRun, logPath: string): Promise<Verdict> {
+/** What the script finds in its environment. */
+async function suiteEnvironment(
+  suite: Suite,
+  kernel: Kernel,
+  how: HowToRun,
+): Promise<Record<string, string>> {
+  const env = { ...suite.env, ...how.env };
+  if (!suite.userland) return env;
+  const { compiler } = await kernelFiles(kernel);
+  return { LAB_USERLAND: await buildRoot(kernel.release, compiler, suite.userland), ...env };
+}
+
+interface Script {
+  suite: Suite;
+  env: Record<string, string>;
+  timeoutSeconds: number;
+  logPath: string;
+}
+
+async function execute(guest: Guest, { suite, env, timeoutSeconds, logPath }: Script): Promise<Verdict> {
   const cwd = suite.style === "root" ? projectRoot : "/run/kontain-lab/suite";
   const script = "/run/kontain-lab/suite/script.sh";
-  const timeoutSeconds = how.timeoutSeconds ?? suite.timeoutSeconds;
   // written as it comes: whoever waits for a long suite can look
   const live = createWriteStream(logPath);
   const result = await guest.run(["sh", script], {
     cwd,
     timeoutSeconds,
-    env: { ...suite.env, ...how.env },
+    env,
     onStdout: (chunk) => live.write(chunk),
   });
   await new Promise<void>((done) => live.end(done));
@@ -109,11 +128,13 @@ export async function runSuite(suite: Suite, kernel: Kernel, how: HowToRun): Pro
     await mkdir(cachePath("logs"), { recursive: true });
     await kernelFiles(kernel);
     const files = await suiteFiles(suite, kernel);
+    const env = await suiteEnvironment(suite, kernel, how);
+    const timeoutSeconds = how.timeoutSeconds ?? suite.timeoutSeconds;
     started = performance.now();
     const guest = await openGuest({ ...suite, kernel: kernel.id, files, keep: true });
     let verdict: Verdict;
     try {
-      verdict = await execute(guest, suite, how, logPath);
+      verdict = await execute(guest, { suite, env, timeoutSeconds, logPath });
     } finally {
       await guest.close();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suites the lab runs on every kernel. Adding one is adding an entry here and a script in suites/.
 
+import type { RootExtras } from "./build-root.js";
 import type { GuestStyle } from "./guest.js";
 import { installerSuites } from "./installer-suites.js";
 import { defaultKernel, type Kernel } from "./kernels.js";
@@ -37,6 +38,8 @@ export interface Suite {
   readonly builtModules?: readonly string[];
   /** C programs, compiled statically: they are in $LAB_SUITE. */
   readonly programs?: readonly Program[];
+  /** A root with the kernel's own release, its compiler and these packages beside it, made on the host: $LAB_USERLAND. */
+  readonly userland?: RootExtras;
   /** Files of the checkout the script wants in $LAB_SUITE, executable. */
   readonly files?: readonly string[];
   /** It lets the OOM killer work: that killer's reports are no complaint. */
@@ -203,7 +206,7 @@ export const suites: readonly Suite[] = [
     cpuModel: "max",
     script: "test/kkm/suite.sh",
     builtModules: ["kkm"],
-    programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "threads", "quiet", "oom"),
+    programs: kkmPrograms("checks", "memory", "ioctls", "lifetime", "tamper", "threads", "quiet", "oom"),
     outOfMemory: true,
     timeoutSeconds: 1200,
   },

@@ -10,6 +10,8 @@ export const check: Check = {
   run: ({ facts }) => {
     if (facts.build[0]?.module === "absent") return skip("KKM is not installed");
     const hooks = [...KERNEL_HOOKS.debian, ...KERNEL_HOOKS.fedora].filter((path) => facts.etc[path]);
-    return hooks.length > 0 ? ok(hooks.join(", ")) : warn("no hook");
+    const { dkms, registered } = facts.kkm;
+    if (dkms && registered.length > 0) return ok(`DKMS has kkm ${registered.join(", ")}`);
+    return hooks.length > 0 ? ok(hooks.join(", ")) : warn("no hook, and DKMS does not know it");
   },
 };

@@ -25,6 +25,7 @@ const LOAD_WORDS: [RegExp, ReasonId][] = [
 const OTHERWISE: Record<RunName, ReasonId> = {
   packages: "packages-failed",
   group: "group-failed",
+  register: "dkms-failed",
   build: "build-failed",
   load: "load-failed",
   "kvm-load": "kvm-load-failed",

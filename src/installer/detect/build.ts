@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { exists, type Host } from "../../base/host.js";
 import type { BundleFile, KernelBuildFacts } from "../facts.js";
+import { DKMS_SOURCE, DKMS_STATE, DKMS_VERSION } from "../kkm-scripts.js";
 
 const TOOLS = ["make", "ld", "objdump"] as const;
 
@@ -46,7 +47,25 @@ export function sourceStamp(files: BundleFile[]): string {
   return createHash("sha256").update(lines.sort().join("")).digest("hex").slice(0, 16);
 }
 
+/** Where DKMS puts modules: on Debian and its kin, on Fedora and its kin, on SUSE. */
+const DKMS_PLACES = ["updates/dkms", "extra", "updates"];
+
+/** What DKMS installed for a kernel. It compresses modules where the kernel's own are. */
+async function dkmsState(host: Host, release: string, stamp: string) {
+  const active = await host.readLink(`${DKMS_STATE}/kernel-${release}-x86_64`);
+  if (!active) return "absent";
+  const folders = await Promise.all(
+    DKMS_PLACES.map((place) => host.readDir(`/lib/modules/${release}/${place}`)),
+  );
+  const there = folders.some((names) => names?.some((name) => /^kkm\.ko(\.(xz|zst|gz))?$/.test(name)));
+  if (!there) return "absent";
+  const sources = (await host.readFile(`${DKMS_SOURCE}/stamp`))?.trim();
+  return active.startsWith(`${DKMS_VERSION}/`) && sources === stamp ? "current" : "outdated";
+}
+
 async function moduleState(host: Host, release: string, prefix: string, stamp: string) {
+  const byDkms = await dkmsState(host, release, stamp);
+  if (byDkms !== "absent") return byDkms;
   if (!(await exists(host, `/lib/modules/${release}/updates/kkm.ko`))) return "absent";
   const built = (await host.readFile(join(prefix, "kkm/built", release)))?.trim();
   return built === stamp ? "current" : "outdated";

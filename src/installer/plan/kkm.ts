@@ -17,13 +17,9 @@ import {
   UNLOAD_SCRIPT,
 } from "../kkm-scripts.js";
 import { type Problem, problem } from "../reasons.js";
+import { dkmsSteps, usesDkms } from "./dkms.js";
 import { type Wanted, wantedPackages } from "./packages.js";
-import type { RunStep, Step } from "./steps.js";
-
-/** Index files that depmod(8) writes. */
-const MODULE_INDEXES = ["alias", "dep", "symbols", "builtin", "builtin.alias"]
-  .flatMap((name) => [`modules.${name}`, `modules.${name}.bin`])
-  .concat("modules.softdep", "modules.weakdep", "modules.devname");
+import { moduleIndexes, type RunStep, run, type Step, sh } from "./steps.js";
 
 /** Files that groupadd(8) and usermod(8) write. */
 const GROUP_FILES = ["/etc/group", "/etc/gshadow", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"];
@@ -113,22 +109,6 @@ export function kkmProblem(facts: HostFacts, wishes: Wishes): Problem | undefine
   return undefined;
 }
 
-function run(step: Partial<RunStep> & Pick<RunStep, "name" | "title" | "argv">): RunStep {
-  return {
-    kind: "run",
-    touches: [],
-    undo: null,
-    merge: null,
-    stays: null,
-    optional: false,
-    seconds: 60,
-    ...step,
-  };
-}
-
-/** A shell script as an argument list; `args` are its $1 and so on. */
-const sh = (script: string, ...args: string[]) => ["sh", "-c", script, "kontain", ...args];
-
 function packagesStep(facts: HostFacts): RunStep[] {
   const needs = wanted(facts);
   if (!needs?.command) return [];
@@ -171,7 +151,7 @@ function buildStep(kernel: KernelBuildFacts, prefix: string, releases: string[],
     touches: [
       { path: `${folder}/updates/kkm.ko`, ours: true },
       { path: join(prefix, "kkm/built", release), ours: true },
-      ...MODULE_INDEXES.map((name) => ({ path: join(folder, name), ours: false })),
+      ...moduleIndexes(release),
     ],
     undo: ["sh", rebuild, "--remove-except", ...releases],
     merge: ["depmod", release],
@@ -224,21 +204,13 @@ function ruleStep(facts: HostFacts): Step[] {
   ];
 }
 
-/** Everything that makes /dev/kkm be there, now and after the next boot. The prefix's files are in place before. */
-export function kkmSteps(facts: HostFacts, wishes: Wishes): Step[] {
-  const { prefix } = wishes;
+/** Modules built by our own script, and a hook that runs it for new kernels. */
+function ownSteps(facts: HostFacts, prefix: string, kernels: KernelBuildFacts[]): Step[] {
   const stamp = sourceStamp(facts.bundle.files);
-  const [running, newest] = facts.build;
-  const kernels = [running, ...(newest?.headers ? [newest] : [])].filter((kernel) => kernel !== undefined);
   const releases = kernels.map(({ release }) => release);
   const stale = kernels.filter(({ module }) => module !== "current");
-  const reload = facts.kkm.loaded && running?.module !== "current" ? ["reload"] : [];
   const folder = (path: string): Step => ({ kind: "folder", path, mode: 0o755 });
-  const works = facts.devices.some(({ path, state }) => path === KKM && state === "works");
   return [
-    ...packagesStep(facts),
-    ...groupStep(facts),
-    ...ruleStep(facts),
     ...textSteps(facts, [
       {
         path: join(prefix, "kkm/rebuild.sh"),
@@ -253,10 +225,25 @@ export function kkmSteps(facts: HostFacts, wishes: Wishes): Step[] {
       ...(facts.folders.includes(`/lib/modules/${kernel.release}/updates`)
         ? []
         : [folder(`/lib/modules/${kernel.release}/updates`)]),
-      buildStep(kernel, prefix, releases, kernel !== running),
+      buildStep(kernel, prefix, releases, kernel !== kernels[0]),
     ]),
+    ...textSteps(facts, hooks(facts, prefix)),
+  ];
+}
+
+/** Everything that makes /dev/kkm be there, now and after the next boot. The prefix's files are in place before. */
+export function kkmSteps(facts: HostFacts, wishes: Wishes): Step[] {
+  const { prefix } = wishes;
+  const [running, newest] = facts.build;
+  const kernels = [running, ...(newest?.headers ? [newest] : [])].filter((kernel) => kernel !== undefined);
+  const reload = facts.kkm.loaded && running?.module !== "current" ? ["reload"] : [];
+  const works = facts.devices.some(({ path, state }) => path === KKM && state === "works");
+  return [
+    ...packagesStep(facts),
+    ...groupStep(facts),
+    ...ruleStep(facts),
+    ...(usesDkms(facts) ? dkmsSteps(facts, kernels) : ownSteps(facts, prefix, kernels)),
     ...textSteps(facts, [
-      ...hooks(facts, prefix),
       { path: MODULES_LOAD, content: "kkm\n", mode: 0o644, why: "loads the module at boot" },
     ]),
     ...(works && reload.length === 0 && facts.kkm.loaded
@@ -282,7 +269,7 @@ export function kkmNotes(facts: HostFacts, prefix: string): string[] {
         "(the module is then built by itself), or there is no /dev/kkm after that boot",
     );
   }
-  if (facts.kernel.installed.length > 0 && hooks(facts, prefix).length === 0) {
+  if (facts.kernel.installed.length > 0 && !usesDkms(facts) && hooks(facts, prefix).length === 0) {
     notes.push(`after a kernel upgrade run: sudo ${join(prefix, "kkm/rebuild.sh")} RELEASE`);
   }
   if (facts.user.sudo) notes.push(`group membership of ${facts.user.sudo} begins with the next log-in`);

@@ -11,7 +11,7 @@ export interface Touched {
   ours: boolean;
 }
 
-export type RunName = "packages" | "group" | "build" | "load" | "kvm-load";
+export type RunName = "packages" | "group" | "register" | "build" | "load" | "kvm-load";
 
 export interface RunStep {
   kind: "run";
@@ -30,6 +30,30 @@ export interface RunStep {
   optional: boolean;
   /** Bound on argv. */
   seconds: number;
+}
+
+/** A command step; what is not said is the plain case: it touches nothing, and leaves nothing. */
+export function run(step: Partial<RunStep> & Pick<RunStep, "name" | "title" | "argv">): RunStep {
+  return {
+    kind: "run",
+    touches: [],
+    undo: null,
+    merge: null,
+    stays: null,
+    optional: false,
+    seconds: 60,
+    ...step,
+  };
+}
+
+/** A shell script as an argument list; `args` are its $1 and so on. */
+export const sh = (script: string, ...args: string[]) => ["sh", "-c", script, "kontain", ...args];
+
+/** The files that depmod(8) writes for a kernel. */
+export function moduleIndexes(release: string): Touched[] {
+  const both = ["alias", "dep", "symbols", "builtin", "builtin.alias"];
+  const names = [...both.flatMap((name) => [name, `${name}.bin`]), "softdep", "weakdep", "devname"];
+  return names.map((name) => ({ path: `/lib/modules/${release}/modules.${name}`, ours: false }));
 }
 
 export type Step =

@@ -5,7 +5,7 @@ import { HYPERVISORS } from "../detect/clouds.js";
 import { needsSignature } from "../detect/security.js";
 import type { HostFacts } from "../facts.js";
 import type { Plan } from "../plan/plan.js";
-import { type Step, stepTitle } from "../plan/steps.js";
+import { type RunName, type Step, stepTitle } from "../plan/steps.js";
 
 export type Mark = "good" | "bad" | "plain";
 
@@ -131,9 +131,18 @@ const VERB: Record<Step["kind"], string> = {
   run: "run",
 };
 
+const RUN_VERB: Record<RunName, string> = {
+  packages: "install",
+  group: "group",
+  register: "dkms",
+  build: "build",
+  load: "load",
+  "kvm-load": "load",
+};
+
 export function stepVerb(step: Step): string {
   if (step.kind !== "run") return VERB[step.kind];
-  return { packages: "install", group: "group", build: "build", load: "load", "kvm-load": "load" }[step.name];
+  return RUN_VERB[step.name];
 }
 
 /** Files and folders below the prefix, which a person needs no list of. */
