@@ -50,8 +50,10 @@ struct kkm_vcpu *kkm_current(void)
 }
 
 /*
- * Queue the work, as task_work_add() does (which is not exported). A push on a
- * task that is past its last run of works is lost, and then nothing is needed.
+ * Queue the work, as task_work_add() does (which is not exported). Not on a task
+ * that exits: Linux closes its list then, which a push would open again. The
+ * flag is set before the list is closed, so that a head read before the flag was
+ * seen clear is not the closed one.
  */
 void kkm_push(struct kkm_vcpu *v)
 {
@@ -60,10 +62,13 @@ void kkm_push(struct kkm_vcpu *v)
 
 	if (atomic_xchg(&v->queued, 1))
 		return;
-	head = READ_ONCE(t->task_works);
 	do {
+		head = READ_ONCE(t->task_works);
+		smp_rmb();
+		if (READ_ONCE(t->flags) & PF_EXITING)
+			return;
 		v->work.next = head;
-	} while (!try_cmpxchg(&t->task_works, &head, &v->work));
+	} while (cmpxchg(&t->task_works, head, &v->work) != head);
 }
 
 /* Make a running guest park, from another thread. */
@@ -286,7 +291,7 @@ static bool leaving(void)
 /* The end of the stub: from here on no system call gets through. */
 static bool guest_born(struct kkm_vcpu *v, const struct pt_regs *p)
 {
-	if (p->ip != kkm_stub_va(kkm_stub_ready))
+	if (p->ip != kkm_stub_va(kkm_stub_ready) || current->mm != v->vm->guest_mm)
 		return false;	/* the pending signal kills the companion */
 	kkm_block_syscalls();
 	kkm_clear_segments(v);

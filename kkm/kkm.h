@@ -94,21 +94,22 @@ struct kkm_vm {
 	refcount_t refs;	/* all users together, and the space file */
 	struct mm_struct *host_mm;
 	struct pid *host_pid;
-	struct mmu_notifier notifier;
+	struct mmu_interval_notifier notifier;	/* of the whole of host_mm */
 	struct inode *inode;	/* its mapping knows every guest page-table entry */
 	struct kkm_layout __rcu *layout;
-	atomic_t inv_seq, inv_active;
+	atomic_t layout_seq;
 
 	struct mutex lock;
 	struct list_head vcpus;
 	unsigned int nvcpus;
 	struct pid *companion;		/* set once */
-	struct mm_struct *guest_mm;	/* compared, never followed */
+	struct mm_struct *guest_mm;	/* compared, never followed; held, so that it stays the only one */
+	struct task_struct *mapper;	/* in KKM_SPACE_INIT: who may map the space file */
 	bool dead;
 	wait_queue_head_t spawn_wait;
 	atomic_t spawn_wanted;		/* vCPUs without a thread, not yet claimed */
 
-	struct work_struct free_work;
+	struct delayed_work free_work;
 };
 
 /*
@@ -208,6 +209,7 @@ long kkm_space_init(struct kkm_vm *vm, unsigned long vm_fd);
 
 /* vcpu.c */
 long kkm_vcpu_create(struct kkm_vm *vm, unsigned long id);
+bool kkm_vcpu_ended(const struct kkm_vcpu *v);
 void kkm_vcpu_free(struct kkm_vcpu *v);
 void kkm_vcpu_dead(struct kkm_vcpu *v);
 

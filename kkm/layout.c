@@ -136,7 +136,7 @@ static struct kkm_layout *copy_layout(struct kkm_vm *vm)
 }
 
 /*
- * A fault that read the old layout sees inv_seq changed after it has mapped its
+ * A fault that read the old layout sees layout_seq changed after it has mapped its
  * page, and takes it back; so the order is publish, count, withdraw. Returns
  * the old layout, for the caller to withdraw what it showed, and to free.
  */
@@ -147,7 +147,7 @@ static struct kkm_layout *publish(struct kkm_vm *vm, struct kkm_layout *new)
 
 	rcu_assign_pointer(vm->layout, new);
 	smp_mb__before_atomic();
-	atomic_inc(&vm->inv_seq);
+	atomic_inc(&vm->layout_seq);
 	smp_mb__after_atomic();
 	return old;
 }

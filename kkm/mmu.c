@@ -103,7 +103,7 @@ static vm_fault_t scratch_fault(struct vm_fault *vmf)
 
 static const struct vm_operations_struct scratch_vm_ops = { .fault = scratch_fault };
 
-/* mmap of the space file; only KKM_SPACE_INIT can, the stub's filter sees to it. */
+/* The three areas of the space file, as KKM_SPACE_INIT maps them. */
 int kkm_guest_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	unsigned long start = vma->vm_pgoff << PAGE_SHIFT;
@@ -111,6 +111,8 @@ int kkm_guest_mmap(struct file *file, struct vm_area_struct *vma)
 	if (start != vma->vm_start)
 		return -EINVAL;
 	if (start == KKM_STUB_VA && vma->vm_end == start + PAGE_SIZE) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EPERM;
 		kkm_vm_flags(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
 		vma->vm_ops = &stub_vm_ops;
 		return 0;
@@ -209,6 +211,16 @@ static int collect(struct kkm_vm *vm, const struct kkm_place *place, unsigned in
 	return r;
 }
 
+/*
+ * Whether an entry at addr is one that withdrawing finds: by its offset in the
+ * file, which is the address unless someone (a debugger) had the area moved.
+ */
+static bool ours(const struct vm_area_struct *vma, unsigned long addr)
+{
+	return vma && vma->vm_start <= addr && vma->vm_ops == &guest_vm_ops &&
+	       vma->vm_pgoff == vma->vm_start >> PAGE_SHIFT;
+}
+
 /* The guest's half: enter what was found. False when even the first did not go in. */
 static bool enter(unsigned long addr, const struct kkm_pages *found)
 {
@@ -226,7 +238,7 @@ static bool enter(unsigned long addr, const struct kkm_pages *found)
 
 	mmap_read_lock(current->mm);
 	vma = find_vma(current->mm, addr);
-	if (vma && vma->vm_start <= addr && vma->vm_ops == &guest_vm_ops) {
+	if (ours(vma, addr)) {
 		for (i = 0; i < found->count && addr + i * PAGE_SIZE < vma->vm_end; i++) {
 			vm_fault_t r = vmf_insert_pfn_prot(vma, addr + i * PAGE_SIZE,
 						page_to_pfn(found->page[i]), prot);
@@ -256,23 +268,25 @@ static bool locate(struct kkm_vm *vm, unsigned long addr, struct kkm_place *plac
  * guest thread with no lock held. 0 means try the access again; -errno means it
  * is the guest's own fault, *why says how.
  *
- * Against invalidation it works like KVM: note the sequence, look up, enter,
- * look at the sequence again and withdraw if it moved. Another vCPU may use the
- * page between the last two; the reference held meanwhile keeps it from being
- * freed, moved or merged, and marking it dirty keeps what was written.
+ * Against invalidation: wait for one that is under way, note the sequences, look
+ * up, enter, look at the sequences again and withdraw if one moved. Another vCPU
+ * may use the page between the last two; the reference held meanwhile keeps it
+ * from being freed, moved or merged, and marking it dirty keeps what was written.
  */
 int kkm_resolve(struct kkm_vcpu *v, unsigned long addr, unsigned int error, u32 *why)
 {
 	struct kkm_vm *vm = v->vm;
 	struct kkm_pages found;
 	struct kkm_place place;
-	int r, seq;
+	unsigned long seq;
+	int r, layout_seq;
 	long i;
 	bool raced;
 
 	addr &= PAGE_MASK;
-	seq = atomic_read(&vm->inv_seq);
-	smp_rmb();	/* sequence before layout and pages */
+	seq = mmu_interval_read_begin(&vm->notifier);
+	layout_seq = atomic_read(&vm->layout_seq);
+	smp_rmb();	/* sequences before layout and pages */
 	if (!locate(vm, addr, &place)) {
 		*why = KKM_FAULT_NO_SLOT;
 		return -EFAULT;
@@ -287,8 +301,9 @@ int kkm_resolve(struct kkm_vcpu *v, unsigned long addr, unsigned int error, u32 
 		*why = KKM_FAULT_NO_PAGE;
 		r = -EFAULT;
 	}
-	smp_mb();	/* entries before sequence */
-	raced = atomic_read(&vm->inv_active) || atomic_read(&vm->inv_seq) != seq;
+	smp_mb();	/* entries before sequences */
+	raced = mmu_interval_read_retry(&vm->notifier, seq) ||
+		atomic_read(&vm->layout_seq) != layout_seq;
 	if (raced) {
 		unmap_mapping_range(vm->inode->i_mapping, addr, found.count * PAGE_SIZE, 1);
 		kkm_count(faults_raced);
@@ -308,52 +323,38 @@ int kkm_resolve(struct kkm_vcpu *v, unsigned long addr, unsigned int error, u32 
 	return r;
 }
 
-static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
+/*
+ * The monitor's memory changes in range, or (MMU_NOTIFY_RELEASE) goes for good:
+ * it exits or executes something else. The sequence is set first, so that a
+ * fault either sees it changed or has its entry in place to be withdrawn.
+ * Returns false to refuse: whoever must not wait, the OOM reaper, passes over it.
+ */
+static bool host_changes(struct mmu_interval_notifier *notifier,
+			 const struct mmu_notifier_range *range, unsigned long seq)
 {
-	struct kkm_vm *vm = container_of(mn, struct kkm_vm, notifier);
+	struct kkm_vm *vm = container_of(notifier, struct kkm_vm, notifier);
 	const struct kkm_layout *l;
-	int idx, r = 0;
+	bool done = true;
+	int idx;
 
-	atomic_inc(&vm->inv_active);
-	atomic_inc(&vm->inv_seq);
-	smp_mb__after_atomic();	/* counts before entries are withdrawn */
+	mmu_interval_set_seq(notifier, seq);
+	smp_mb();	/* sequence before layout and entries */
 	idx = srcu_read_lock(&kkm_srcu);
 	l = srcu_dereference(vm->layout, &kkm_srcu);
 	if (kkm_shows_host(l, range->start, range->end)) {
-		/* Withdrawing sleeps; who cannot wait (the OOM reaper) comes again. */
-		if (mmu_notifier_range_blockable(range))
+		done = mmu_notifier_range_blockable(range);
+		if (done)
 			kkm_zap_host(vm, l, range->start, range->end);
-		else
-			r = -EAGAIN;
 	}
 	srcu_read_unlock(&kkm_srcu, idx);
-	if (r)	/* no invalidate_end() follows a refusal */
-		atomic_dec(&vm->inv_active);
-	return r;
+	if (range->event == MMU_NOTIFY_RELEASE)
+		kkm_vm_kill(vm);
+	return done;
 }
 
-static void invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
-{
-	struct kkm_vm *vm = container_of(mn, struct kkm_vm, notifier);
-
-	smp_mb__before_atomic();	/* a fault that sees 0 sees the new pages */
-	atomic_dec(&vm->inv_active);
-}
-
-/* The monitor's address space is going: it exits or executes something else. */
-static void host_gone(struct mmu_notifier *mn, struct mm_struct *mm)
-{
-	kkm_vm_kill(container_of(mn, struct kkm_vm, notifier));
-}
-
-static const struct mmu_notifier_ops notifier_ops = {
-	.invalidate_range_start = invalidate_start,
-	.invalidate_range_end = invalidate_end,
-	.release = host_gone,
-};
+static const struct mmu_interval_notifier_ops notifier_ops = { .invalidate = host_changes };
 
 int kkm_notifier_register(struct kkm_vm *vm)
 {
-	vm->notifier.ops = &notifier_ops;
-	return mmu_notifier_register(&vm->notifier, vm->host_mm);
+	return mmu_interval_notifier_insert(&vm->notifier, vm->host_mm, 0, ULONG_MAX, &notifier_ops);
 }

@@ -11,6 +11,7 @@
 #include <linux/ptrace.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/uaccess.h>
 
@@ -55,12 +56,18 @@ static void spawn_failed(struct kkm_vm *vm, long error)
 	mutex_unlock(&vm->lock);
 }
 
+/* A thread of the companion; another process may share its memory, not its life. */
+static bool in_companion(const struct kkm_vm *vm)
+{
+	return current->mm == READ_ONCE(vm->guest_mm) && task_tgid(current) == READ_ONCE(vm->companion);
+}
+
 /* KKM_SPACE_WAIT: 0 when the leader shall clone a thread. cloned: how the last went. */
 static long space_wait(struct kkm_vm *vm, long cloned)
 {
-	if (current->mm != READ_ONCE(vm->guest_mm) || !thread_group_leader(current))
+	if (!in_companion(vm) || !thread_group_leader(current))
 		return -EPERM;
-	if (cloned < 0)
+	if (IS_ERR_VALUE(cloned))
 		spawn_failed(vm, cloned);
 	if (kkm_wait_parked(vm->spawn_wait, READ_ONCE(vm->dead) ||
 			    atomic_dec_if_positive(&vm->spawn_wanted) >= 0))
@@ -77,7 +84,7 @@ static long space_attach(struct kkm_vm *vm)
 	struct kkm_vcpu *v;
 	long r = -ENOENT;
 
-	if (current->mm != READ_ONCE(vm->guest_mm) || thread_group_leader(current))
+	if (!in_companion(vm) || thread_group_leader(current))
 		return -EPERM;
 	if (kkm_current())
 		return -EBUSY;
@@ -120,10 +127,21 @@ static int space_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/*
+ * Only KKM_SPACE_INIT maps the file. Whoever got hold of the descriptor (a shared
+ * table, a debugger) could otherwise write to the stub, which all machines share.
+ */
+static int space_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct kkm_vm *vm = file->private_data;
+
+	return READ_ONCE(vm->mapper) == current ? kkm_guest_mmap(file, vma) : -EPERM;
+}
+
 static const struct file_operations space_fops = {
 	.owner = THIS_MODULE,
 	.unlocked_ioctl = space_ioctl,
-	.mmap = kkm_guest_mmap,
+	.mmap = space_mmap,
 	.release = space_release,
 	.llseek = noop_llseek,
 };
@@ -174,6 +192,14 @@ static int map_range(struct file *file, unsigned long from, unsigned long to, un
 	return IS_ERR_VALUE(addr) ? (int)addr : 0;
 }
 
+/* The guest area takes all addresses and no memory: the monitor's limit is not meant for it. */
+static void lift_address_limit(void)
+{
+	task_lock(current->group_leader);
+	current->signal->rlim[RLIMIT_AS].rlim_cur = RLIM_INFINITY;
+	task_unlock(current->group_leader);
+}
+
 /* File offset = address throughout. */
 static int replace_address_space(struct file *file)
 {
@@ -218,6 +244,7 @@ static int claim_companion(struct kkm_vm *vm)
 		r = -EIO;
 	else if (!vm->companion) {
 		vm->guest_mm = current->mm;
+		mmgrab(vm->guest_mm);
 		WRITE_ONCE(vm->companion, get_task_pid(current, PIDTYPE_TGID));
 		r = 0;
 	}
@@ -231,6 +258,7 @@ static void unclaim_companion(struct kkm_vm *vm)
 	put_pid(vm->companion);
 	WRITE_ONCE(vm->companion, NULL);
 	vm->guest_mm = NULL;
+	mmdrop(current->mm);
 	mutex_unlock(&vm->lock);
 }
 
@@ -276,7 +304,10 @@ long kkm_space_init(struct kkm_vm *vm, unsigned long vm_fd)
 		return PTR_ERR(file);
 	}
 	set_signals();
+	lift_address_limit();
+	WRITE_ONCE(vm->mapper, current);
 	r = replace_address_space(file);
+	WRITE_ONCE(vm->mapper, NULL);
 	fd_install(fd, file);
 	smp_mb();	/* with kkm_vm_kill(), which reads the companion */
 	if (r || READ_ONCE(vm->dead)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The vCPU: its file, its ioctls, its pages. */
 #include <linux/anon_inodes.h>
-#include <linux/delay.h>
+#include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -26,15 +26,16 @@ static void free_pages_of(struct kkm_vcpu *v)
 	free_pages_exact(v->run, RUN_SIZE);
 }
 
-/*
- * From the machine's last work. The thread may still be between its address
- * space and its last task works, and v->work may be one of them.
- */
+/* Whether its thread is past its last task works, of which v->work may be one. */
+bool kkm_vcpu_ended(const struct kkm_vcpu *v)
+{
+	return !v->task || READ_ONCE(v->task->exit_state);
+}
+
+/* From the machine's last work, when the thread has ended. */
 void kkm_vcpu_free(struct kkm_vcpu *v)
 {
 	if (v->task) {
-		while (!READ_ONCE(v->task->exit_state))
-			msleep(1);
 		kkm_clear_debug(v);
 		put_task_struct(v->task);
 	}
@@ -153,9 +154,12 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 static int vcpu_release(struct inode *inode, struct file *file)
 {
 	struct kkm_vcpu *v = file->private_data;
+	struct kkm_vm *vm = v->vm;
 
 	/* The thread stays parked; like KVM's, a vCPU goes with its machine. */
-	kkm_vm_user_put(v->vm);
+	if (list_empty(&v->link))
+		kkm_vcpu_free(v);	/* refused: never the machine's */
+	kkm_vm_user_put(vm);
 	return 0;
 }
 
@@ -182,13 +186,14 @@ static struct kkm_vcpu *alloc_vcpu(struct kkm_vm *vm, unsigned int id)
 	v->id = id;
 	v->cpu = -1;
 	v->regs.rflags = X86_EFLAGS_FIXED;
+	INIT_LIST_HEAD(&v->link);
 	mutex_init(&v->lock);
 	init_waitqueue_head(&v->guest_wait);
 	init_waitqueue_head(&v->run_wait);
 	return v;
 }
 
-/* Enter the list, unless the id is taken; the caller holds a user reference. */
+/* Enter the list, unless the id is taken. */
 static int list_vcpu(struct kkm_vm *vm, struct kkm_vcpu *v)
 {
 	struct kkm_vcpu *other;
@@ -206,30 +211,47 @@ static int list_vcpu(struct kkm_vm *vm, struct kkm_vcpu *v)
 	return r;
 }
 
-/* KVM_CREATE_VCPU: a descriptor, or -errno. */
+/* The vCPU's file, which holds the machine; its release takes care of v. */
+static struct file *open_vcpu(struct kkm_vm *vm, unsigned int id)
+{
+	struct kkm_vcpu *v = alloc_vcpu(vm, id);
+	struct file *file;
+
+	if (!v)
+		return ERR_PTR(-ENOMEM);
+	file = anon_inode_getfile("kkm-vcpu", &vcpu_fops, v, O_RDWR | O_CLOEXEC);
+	if (IS_ERR(file))
+		kkm_vcpu_free(v);
+	else
+		kkm_vm_user_get(vm);
+	return file;
+}
+
+/* KVM_CREATE_VCPU: a descriptor, or -errno. What can fail comes before the id is taken. */
 long kkm_vcpu_create(struct kkm_vm *vm, unsigned long id)
 {
-	struct kkm_vcpu *v;
-	long r;
+	struct file *file;
+	int fd, r;
 
 	if (id >= KKM_MAX_VCPUS)
 		return -EINVAL;
-	v = alloc_vcpu(vm, id);
-	if (!v)
-		return -ENOMEM;
-	r = list_vcpu(vm, v);
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	file = open_vcpu(vm, id);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	r = list_vcpu(vm, file->private_data);
 	if (r) {
-		free_pages_of(v);
-		kfree(v);
+		put_unused_fd(fd);
+		fput(file);
 		return r;
 	}
-	/* Complete before it has a descriptor; listed, so the machine frees it. */
 	kkm_count(vcpus);
-	kkm_vm_user_get(vm);
 	atomic_inc(&vm->spawn_wanted);
 	wake_up(&vm->spawn_wait);
-	r = anon_inode_getfd("kkm-vcpu", &vcpu_fops, v, O_RDWR | O_CLOEXEC);
-	if (r < 0)
-		kkm_vm_user_put(vm);
-	return r;
+	fd_install(fd, file);
+	return fd;
 }

@@ -30,23 +30,41 @@ void kkm_vm_kill(struct kkm_vm *vm)
 		kill_pid(companion, SIGKILL, 1);
 }
 
+static bool threads_ended(const struct kkm_vm *vm)
+{
+	const struct kkm_vcpu *v;
+
+	list_for_each_entry(v, &vm->vcpus, link)
+		if (!kkm_vcpu_ended(v))
+			return false;
+	return true;
+}
+
 /*
  * Last reference gone: the space file was released, so every guest thread is
- * past its address space. Runs on our own workqueue because it waits.
+ * past its address space, but perhaps not yet past its last task works. Runs on
+ * our own workqueue because it waits; for those threads by coming again, so
+ * that one which lingers (under a debugger) delays nobody else's end.
  */
 static void free_vm(struct work_struct *work)
 {
-	struct kkm_vm *vm = container_of(work, struct kkm_vm, free_work);
+	struct kkm_vm *vm = container_of(to_delayed_work(work), struct kkm_vm, free_work);
 	struct kkm_vcpu *v, *next;
 
+	if (!threads_ended(vm)) {
+		queue_delayed_work(kkm_wq, &vm->free_work, max(HZ / 100, 1));
+		return;
+	}
 	list_for_each_entry(v, &vm->vcpus, link)
 		kkm_unbind(v);
 	synchronize_rcu();	/* probe and fault handler are through with them */
 	list_for_each_entry_safe(v, next, &vm->vcpus, link)
 		kkm_vcpu_free(v);
 
-	mmu_notifier_unregister(&vm->notifier, vm->host_mm);
+	mmu_interval_notifier_remove(&vm->notifier);
 	mmdrop(vm->host_mm);
+	if (vm->guest_mm)
+		mmdrop(vm->guest_mm);
 	kfree(rcu_dereference_protected(vm->layout, true));
 	put_pid(vm->companion);
 	put_pid(vm->host_pid);
@@ -63,7 +81,7 @@ void kkm_vm_get(struct kkm_vm *vm)
 void kkm_vm_put(struct kkm_vm *vm)
 {
 	if (refcount_dec_and_test(&vm->refs))
-		queue_work(kkm_wq, &vm->free_work);
+		queue_delayed_work(kkm_wq, &vm->free_work, 0);
 }
 
 void kkm_vm_user_get(struct kkm_vm *vm)
@@ -178,7 +196,7 @@ static struct kkm_vm *alloc_vm(void)
 	mutex_init(&vm->lock);
 	INIT_LIST_HEAD(&vm->vcpus);
 	init_waitqueue_head(&vm->spawn_wait);
-	INIT_WORK(&vm->free_work, free_vm);
+	INIT_DELAYED_WORK(&vm->free_work, free_vm);
 	RCU_INIT_POINTER(vm->layout, layout);
 	return vm;
 }

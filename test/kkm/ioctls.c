@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "machine.h"
 
+#include <sys/resource.h>
+
 enum target { DEV, VM, VCPU };
 
 struct row {
@@ -115,6 +117,23 @@ static const struct row rows[] = {
     {VCPU, KKM_SPACE_ATTACH, 0, ENOTTY, "stub call on a vCPU"},
 };
 
+/* A vCPU that got no descriptor has not taken its number. */
+static void test_no_descriptor_left(int vm) {
+  struct rlimit before, limit;
+  int fd = dup(vm);
+
+  close(fd);
+  getrlimit(RLIMIT_NOFILE, &before);
+  limit = before;
+  limit.rlim_cur = fd;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  CHECK(ioctl(vm, KVM_CREATE_VCPU, 7) < 0 && errno == EMFILE, "vCPU without a descriptor: %s", strerror(errno));
+  setrlimit(RLIMIT_NOFILE, &before);
+  fd = ioctl(vm, KVM_CREATE_VCPU, 7);
+  CHECK(fd >= 0, "the same number with one: %s", strerror(errno));
+  close(fd);
+}
+
 int main(void) {
   struct machine m;
   struct vcpu v;
@@ -133,6 +152,7 @@ int main(void) {
 
     CHECK(error == r->error, "%s: %s, want %s", r->what, strerror(error), strerror(r->error));
   }
+  test_no_descriptor_left(m.vm);
   p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, v.fd, 0);
   CHECK(p != MAP_FAILED, "a longer mapping of kvm_run is made");
   munmap(p, 4 * PAGE);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -263,6 +264,21 @@ static void test_late_companion(void) {
   machine_end(&machine);
 }
 
+/* The guest area is larger than any limit on address space (`ulimit -v`). */
+static void test_limited_addresses(void) {
+  struct rlimit before, limit;
+
+  getrlimit(RLIMIT_AS, &before);
+  limit = before;
+  limit.rlim_cur = 1ul << 33;
+  setrlimit(RLIMIT_AS, &limit);
+  make(g_syscalls, g_syscalls_end);
+  CHECK(vcpu_run(&cpu) == 0, "runs under a limit on address space");
+  vcpu_end(&cpu);
+  machine_end(&machine);
+  setrlimit(RLIMIT_AS, &before);
+}
+
 /* What may become a companion: a fresh child without rseq, once. */
 static void test_bad_companions(void) {
   int status;
@@ -467,6 +483,7 @@ int main(void) {
   test_close_orders();
   test_unborn();
   test_late_companion();
+  test_limited_addresses();
   test_bad_companions();
   test_passed();
   test_exec();

@@ -16,6 +16,7 @@ GUEST(g_return7, "mov $7, %eax; syscall");
 GUEST(g_touch, "1: mov %rdi, (%rdi); add $4096, %rdi; dec %ecx; jnz 1b; syscall");
 GUEST(g_count, "1: lock incq (%rdi); jmp 1b");
 GUEST(g_poll, "1: mov (%rdi), %rax; cmp %rsi, %rax; jne 1b; syscall");
+GUEST(g_mirror, "1: mov (%rdi), %rax; mov %rax, (%rsi); lock incq 8(%rsi); jmp 1b");
 
 static struct machine machine;
 static struct vcpu cpu;
@@ -289,6 +290,57 @@ static void test_race(void) {
   CHECK(faults == 300 && *word(DATA) > 0, "300 faults, count %lu", *word(DATA));
 }
 
+static void no_op(int sig) { (void)sig; }
+
+static void *run_until_told(void *arg) {
+  while (!stop)
+    vcpu_run(arg);
+  return NULL;
+}
+
+/*
+ * A fault that begins while the monitor's memory is being taken away, and ends after, must not leave the old page
+ * mapped. The page is the last of many: so the guest, which asks for it again and again, often asks in that moment.
+ */
+static void test_withdrawn_while_faulting(void) {
+  enum { kPages = 512, kRounds = 200 };
+  const uint64_t from = 0x800000, page = from + (kPages - 1) * PAGE, mirror = DATA;
+  volatile uint64_t *seen = word(mirror);
+  struct sigaction action = {.sa_handler = no_op};
+  int stale = 0, stuck = 0;
+  pthread_t t;
+
+  stop = false;
+  sigaction(SIGUSR1, &action, NULL);
+  madvise(AT(&machine, from), kPages * PAGE, MADV_NOHUGEPAGE);
+  seen[0] = seen[1] = 0;
+  vcpu_code(&cpu, GUEST_BASE, g_mirror, g_mirror_end);
+  vcpu_start(&cpu, GUEST_BASE);
+  cpu.regs.rdi = page;
+  cpu.regs.rsi = mirror;
+  vcpu_set(&cpu);
+  pthread_create(&t, NULL, run_until_told, &cpu);
+  for (uint64_t i = 1; i <= kRounds; i++) {
+    for (uint64_t a = from; a <= page; a += PAGE)
+      *word(a) = i;
+    madvise(AT(&machine, from), kPages * PAGE, MADV_DONTNEED);
+    *(volatile uint64_t *)word(page) = ~i;
+    uint64_t since = seen[1];
+    int waits = 0;
+    while (seen[1] < since + 3 && waits++ < 30000)
+      usleep(100);
+    stuck += seen[1] < since + 3;
+    stale += seen[0] != ~i;
+  }
+  stop = true;
+  while (pthread_tryjoin_np(t, NULL)) {
+    pthread_kill(t, SIGUSR1);
+    usleep(1000);
+  }
+  CHECK(stuck == 0, "the guest stood still %d times", stuck);
+  CHECK(stale == 0, "the guest used a page that was gone %d times of %d", stale, kRounds);
+}
+
 struct stopper {
   uint64_t gpa, value;
 };
@@ -330,6 +382,7 @@ int main(void) {
   test_huge();
   test_race();
   test_running();
+  test_withdrawn_while_faulting();
   vcpu_end(&cpu);
   machine_end(&machine);
   return report();

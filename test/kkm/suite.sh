@@ -2,7 +2,7 @@
 # Run by the lab in a guest: the module and the programs beside it are in $LAB_SUITE.
 #   KKM_PROGRAMS  which programs, with arguments separated by ':' (default: all)
 set -eu
-programs=${KKM_PROGRAMS:-kkm-checks kkm-memory kkm-ioctls kkm-lifetime kkm-threads kkm-quiet}
+programs=${KKM_PROGRAMS:-kkm-checks kkm-memory kkm-ioctls kkm-lifetime kkm-tamper kkm-threads kkm-quiet}
 
 unload() {
   # The last machine's work may still hold it for a moment.
