@@ -44,6 +44,7 @@ lab
     `only these, comma-separated: ${suites.map(({ name }) => name).join(", ")}`,
     list,
   )
+  .option("--all", "the whole table: many hours; without it, long suites run on some kernels only", false)
   .option("--jobs <n>", "at most so many guests at once; default: as processors and memory allow", count)
   .option("-e, --env <NAME=VALUE>", "add to the environment of the suites' scripts", collect, [])
   .option("--timeout <seconds>", "bound on each suite's script; default: the suite's own", count)

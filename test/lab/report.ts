@@ -14,8 +14,7 @@ export function count(results: readonly SuiteResult[]): Counts {
   return { passed: of("pass"), failed: of("fail"), skipped: of("skip") };
 }
 
-export function cellText(result: SuiteResult | undefined): string {
-  if (!result) return "-";
+export function cellText(result: SuiteResult): string {
   return result.outcome === "skip" ? "skip" : `${result.outcome} ${result.seconds.toFixed(1)} s`;
 }
 
@@ -37,15 +36,18 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
+/** @param otherwise what stands where there is no result */
 export function table(
   kernelIds: readonly string[],
   suiteNames: readonly string[],
   results: readonly SuiteResult[],
+  otherwise: (kernel: string, suite: string) => string,
 ): string {
   const rows = kernelIds.map((kernel) => {
-    const cells = suiteNames.map((suite) =>
-      cellText(results.find((result) => result.kernel === kernel && result.suite === suite)),
-    );
+    const cells = suiteNames.map((suite) => {
+      const result = results.find((one) => one.kernel === kernel && one.suite === suite);
+      return result ? cellText(result) : otherwise(kernel, suite);
+    });
     return [kernel, ...cells];
   });
   return columns([["kernel", ...suiteNames], ...rows]);

@@ -2,7 +2,7 @@
 // The lab's scheduling, caching, tables and reports, without a guest.
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { buildOnce, withLock } from "./cache.js";
@@ -11,6 +11,7 @@ import { projectRoot } from "./paths.js";
 import { closingLine, count, details, table } from "./report.js";
 import type { SuiteResult } from "./run-suite.js";
 import { runJobs } from "./schedule.js";
+import { type Choice, choose, roughMinutes, strangers } from "./selection.js";
 import { notApplicable, suiteByName, suites } from "./suites.js";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -103,6 +104,43 @@ test("the tables: names are unique, scripts and sources exist, every suite runs 
   t.throws(() => suiteByName("nope"), { message: /"nope".*boot/ });
 });
 
+const wish = { kernels, suites, namedKernels: false, namedSuites: false, all: false };
+const names = ({ cells }: Choice) => cells.map(({ kernel, suite }) => `${kernel.id} ${suite.name}`);
+
+test("the default table can be waited for and leaves nothing out altogether", (t) => {
+  const choice = choose(wish);
+  t.deepEqual(strangers(suites), []);
+  const twoProcessors = (roughMinutes(choice.cells) * availableParallelism()) / 2;
+  t.true(twoProcessors < 90, `${twoProcessors} minutes`);
+  for (const kernel of kernels) {
+    const has = choice.cells.some((cell) => cell.kernel.id === kernel.id && cell.suite.name === "kkm");
+    t.is(has, !("config" in kernel), kernel.id);
+  }
+  for (const { name } of suites) {
+    if (name !== "install-dkms")
+      t.true(
+        names(choice).some((cell) => cell.endsWith(` ${name}`)),
+        name,
+      );
+  }
+  t.true(choice.leftOut > 0);
+});
+
+test("what is named runs, and --all is all", (t) => {
+  const one = choose({
+    ...wish,
+    kernels: [kernelById("6.12-debug")],
+    suites: [suiteByName("kkm")],
+    namedKernels: true,
+    namedSuites: true,
+  });
+  t.deepEqual(names(one), ["6.12-debug kkm"]);
+  const all = choose({ ...wish, all: true });
+  t.is(all.leftOut, 0);
+  const applicable = kernels.flatMap((kernel) => suites.filter((suite) => !notApplicable(suite, kernel)));
+  t.is(all.cells.length, applicable.length);
+});
+
 test("the report shows every outcome, and where to look", (t) => {
   const results: SuiteResult[] = [
     { kernel: "a", suite: "boot", outcome: "pass", seconds: 1.25 },
@@ -118,8 +156,8 @@ test("the report shows every outcome, and where to look", (t) => {
     { kernel: "b", suite: "boot", outcome: "skip", seconds: 0, reason: "no mirror" },
   ];
   t.is(
-    table(["a", "b"], ["boot", "kvm"], results),
-    ["kernel  boot        kvm", "a       pass 1.3 s  fail 2.0 s", "b       skip        -"].join("\n"),
+    table(["a", "b"], ["boot", "kvm"], results, (kernel, suite) => `${kernel}${suite}?`),
+    ["kernel  boot        kvm", "a       pass 1.3 s  fail 2.0 s", "b       skip        bkvm?"].join("\n"),
   );
   t.is(
     details(results),

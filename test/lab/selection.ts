@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which cells of the table a run has, and how long they will take: the whole table is most of a day's work.
+
+import { availableParallelism } from "node:os";
+import type { Kernel } from "./kernels.js";
+import { notApplicable, type Suite } from "./suites.js";
+
+/** What is known of a suite beyond its definition. */
+interface Habit {
+  /** On one quiet processor that emulates, from boot to end. A guess to plan by; nothing is bounded by it. */
+  readonly seconds: number;
+  /** The kernels that stand for all in the default table. Without this: every kernel. */
+  readonly on?: readonly string[];
+}
+
+const everyRelease = ["5.10", "6.1", "6.12", "sid"];
+
+const HABITS: Readonly<Record<string, Habit>> = {
+  boot: { seconds: 20 },
+  kkm: { seconds: 70 },
+  "kkm-fuzz": { seconds: 45 },
+  "kkm-load": { seconds: 25 },
+  machine: { seconds: 240, on: everyRelease },
+  programs: { seconds: 380, on: everyRelease },
+  features: { seconds: 240, on: everyRelease },
+  "programs-svm": { seconds: 600, on: ["6.1"] },
+  "features-svm": { seconds: 300, on: ["6.1"] },
+  "kkm-bench": { seconds: 60, on: ["6.1"] },
+  "kkm-bench-count": { seconds: 90, on: ["6.1"] },
+  "kkm-pair": { seconds: 40, on: ["6.1"] },
+  "kkm-pair-count": { seconds: 40, on: ["6.1"] },
+  install: { seconds: 900, on: ["6.1"] },
+  "install-dkms": { seconds: 900, on: [] },
+  "install-kvm": { seconds: 200, on: ["6.1"] },
+};
+
+/** Of a suite that is not named above. */
+const usual: Habit = { seconds: 15 };
+
+function habit(suite: Suite): Habit {
+  return HABITS[suite.name] ?? usual;
+}
+
+export interface Cell {
+  readonly kernel: Kernel;
+  readonly suite: Suite;
+}
+
+/** `n/a`: makes no sense. `-`: left out of this run. */
+export type Absence = "n/a" | "-";
+
+export interface Choice {
+  /** In the order to run them: those that need the whole host first, then the longest. */
+  readonly cells: readonly Cell[];
+  /** Why a cell of the table is not among them; undefined when it is. */
+  readonly absent: (kernel: Kernel, suite: Suite) => Absence | undefined;
+  readonly leftOut: number;
+}
+
+export interface Wish {
+  readonly kernels: readonly Kernel[];
+  readonly suites: readonly Suite[];
+  /** The kernels were named. */
+  readonly namedKernels: boolean;
+  /** The suites were named: then they run on every kernel there is to choose from. */
+  readonly namedSuites: boolean;
+  readonly all: boolean;
+}
+
+function inDefaultTable(suite: Suite, kernel: Kernel, wish: Wish): boolean {
+  const { on } = habit(suite);
+  // a kernel of our own making stands in no one's place, and is slow: it is asked for by name
+  if ("config" in kernel) return wish.namedKernels && !on;
+  return !on || on.includes(kernel.id);
+}
+
+export function choose(wish: Wish): Choice {
+  const absent = (kernel: Kernel, suite: Suite): Absence | undefined => {
+    if (notApplicable(suite, kernel)) return "n/a";
+    if (wish.all || wish.namedSuites) return undefined;
+    return inDefaultTable(suite, kernel, wish) ? undefined : "-";
+  };
+  const every = wish.kernels.flatMap((kernel) => wish.suites.map((suite): Cell => ({ kernel, suite })));
+  const cells = every.filter(({ kernel, suite }) => absent(kernel, suite) === undefined);
+  const leftOut = every.filter(({ kernel, suite }) => absent(kernel, suite) === "-").length;
+  cells.sort((a, b) => b.suite.cpus - a.suite.cpus || habit(b.suite).seconds - habit(a.suite).seconds);
+  return { cells, absent, leftOut };
+}
+
+/** Minutes on this host, were it quiet: guests side by side, one processor each. */
+export function roughMinutes(cells: readonly Cell[], jobs = Number.POSITIVE_INFINITY): number {
+  const processors = availableParallelism();
+  const seconds = cells.map(({ suite }) => {
+    const width = jobs === 1 ? processors : Math.min(suite.cpus, processors);
+    return (habit(suite).seconds * width) / processors;
+  });
+  return seconds.reduce((sum, one) => sum + one, 0) / 60;
+}
+
+/** Names in the table above that no suite has. */
+export function strangers(suites: readonly Suite[]): string[] {
+  return Object.keys(HABITS).filter((name) => !suites.some((suite) => suite.name === name));
+}
