@@ -2,6 +2,8 @@
 // clone(2) in its three shapes: a thread, a fork, and a vfork child that borrows its parent's memory and vCPU.
 #pragma once
 
+#include <linux/sched.h>
+
 #include <cstdint>
 
 #include "native/machine/guest_thread.h"
@@ -14,7 +16,13 @@ struct CloneRequest {
   uint64_t stack = 0;        ///< child's initial rsp, 0: the parent's
   uint64_t parent_tid = 0, child_tid = 0, tls = 0;
   int exit_signal = 0;
+  uint64_t pidfd = 0;        ///< where CLONE_PIDFD puts the descriptor
 };
+
+/// Flags that are the host's business alone: they go to its clone as they are. Not CLONE_FILES: a child with memory of
+/// its own has a monitor of its own, and must not close the other one's descriptors or find them in its table.
+inline constexpr uint64_t kHostCloneFlags = CLONE_FS | CLONE_PARENT | CLONE_SYSVSEM | CLONE_IO | CLONE_UNTRACED | CLONE_NEWCGROUP |
+                                 CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS;
 
 int64_t clone_thread(GuestThread& parent, const CloneRequest& request);
 int64_t clone_process(GuestThread& parent, const CloneRequest& request);

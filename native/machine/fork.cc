@@ -2,6 +2,7 @@
 // fork: the host's fork gives copy-on-write memory at the same addresses; the child builds a machine over it.
 // vfork: the child runs on its parent's memory and vCPU, on another host stack, until exec or exit.
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -91,17 +92,14 @@ void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) 
     copy_to_guest(t.hypercall_block, &zero, sizeof zero);
   }
   t.regs_replaced = true;  // rax is in place
+  if (request.flags & CLONE_CLEAR_SIGHAND) clear_handlers();
   reset_syscall_counts();
   manage_announce();
   apply_host_mask(t.sigmask);
 }
 
-/// Flags a forked child understands besides its exit signal.
-constexpr uint64_t kForkFlags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SETTLS |
-                                CLONE_VFORK | CLONE_VM | CLONE_DETACHED | CLONE_CLEAR_SIGHAND;
-
 int64_t host_fork(GuestThread& parent, const CloneRequest& request) {
-  uint64_t extra = request.flags & ~kForkFlags;
+  const uint64_t extra = request.flags & kHostCloneFlags;
   if (extra == 0 && request.exit_signal == SIGCHLD) {
     pid_t pid = fork();  // libc's: it keeps malloc consistent when other threads exist
     return pid < 0 ? -errno : pid;
@@ -113,11 +111,50 @@ int64_t host_fork(GuestThread& parent, const CloneRequest& request) {
   return host_syscall(SYS_clone, extra | static_cast<uint64_t>(request.exit_signal));
 }
 
+/// CLONE_PIDFD: the child starts when its parent has the descriptor, so that nobody can reap it before.
+class PidfdGate {
+ public:
+  /// Returns 0, or -errno with nothing to undo.
+  int open(uint64_t address) {
+    address_ = address;
+    const int none = -1;
+    if (copy_to_guest(address, &none, sizeof none) != 0) return -EFAULT;
+    return pipe2(ends_, O_CLOEXEC) == 0 ? 0 : -errno;
+  }
+  /// In the child: returns when the parent has its descriptor, or is gone.
+  void wait() {
+    if (ends_[0] < 0) return;
+    ::close(ends_[1]);
+    char byte;
+    while (read(ends_[0], &byte, 1) < 0 && errno == EINTR) {
+    }
+    ::close(ends_[0]);
+  }
+  /// In the parent, with what fork returned.
+  void release(int64_t pid) {
+    if (ends_[0] < 0) return;
+    ::close(ends_[0]);
+    if (pid > 0) {
+      const int fd = static_cast<int>(host_syscall(SYS_pidfd_open, static_cast<uint64_t>(pid), 0));
+      copy_to_guest(address_, &fd, sizeof fd);
+    }
+    ::close(ends_[1]);
+  }
+
+ private:
+  uint64_t address_ = 0;
+  int ends_[2] = {-1, -1};
+};
+
 }  // namespace
 
 int64_t clone_process(GuestThread& parent, const CloneRequest& request) {
   CpuState state;
   if (int rc = save_cpu(parent, &state); rc != 0) return rc;
+  PidfdGate gate;
+  if (request.flags & CLONE_PIDFD) {
+    if (int rc = gate.open(request.pidfd); rc != 0) return rc;
+  }
   block_all_signals();
   int64_t pid;
   {
@@ -126,9 +163,11 @@ int64_t clone_process(GuestThread& parent, const CloneRequest& request) {
     pid = host_fork(parent, request);
   }
   if (pid == 0) {
+    gate.wait();
     become_child(parent, request, state);
     return 0;
   }
+  gate.release(pid);
   if (pid > 0 && (request.flags & CLONE_PARENT_SETTID)) {
     auto tid = static_cast<pid_t>(pid);
     copy_to_guest(request.parent_tid, &tid, sizeof tid);
@@ -141,8 +180,26 @@ namespace {
 
 constexpr size_t kVforkStack = 512 * 1024;
 
+/// What the kernel does for a vfork child itself, with the payload's addresses.
+constexpr uint64_t kVforkHostFlags = kHostCloneFlags | CLONE_FILES | CLONE_SIGHAND | CLONE_PIDFD |
+                                     CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+
+/// The kernel writes these words itself, and would write monitor memory as well.
+bool words_in_window(const Process& p, const CloneRequest& request) {
+  const bool child = request.flags & (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID);
+  if (child && !p.memory->in_window(request.child_tid, sizeof(pid_t))) return false;
+  return !(request.flags & CLONE_PIDFD) || p.memory->in_window(request.pidfd, sizeof(int));
+}
+
+struct VforkChild {
+  GuestThread* thread;
+  bool clear_handlers;
+};
+
 int vfork_child_main(void* argument) {
-  auto* thread = static_cast<GuestThread*>(argument);
+  const VforkChild& child = *static_cast<VforkChild*>(argument);
+  GuestThread* thread = child.thread;
+  if (child.clear_handlers) clear_handlers();
   thread->tid = static_cast<pid_t>(host_syscall(SYS_getpid));
   apply_host_mask(thread->sigmask);
   run_thread(*thread);
@@ -154,6 +211,7 @@ int vfork_child_main(void* argument) {
 
 int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   CpuState state;
+  if (!words_in_window(*parent.process, request)) return -EFAULT;
   if (int rc = save_cpu(parent, &state); rc != 0) return rc;
   void* stack = mmap(nullptr, kVforkStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return -ENOMEM;
@@ -178,7 +236,11 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
     parent.vcpu->regs() = child;
     if (request.flags & CLONE_SETTLS) parent.vcpu->set_bases({request.tls, state.bases.gs});
     // CLONE_VM|CLONE_VFORK shares the mm, which is what KVM binds a VM to: the vCPU keeps working in the child.
-    int rc = clone(vfork_child_main, static_cast<char*>(stack) + kVforkStack, CLONE_VM | CLONE_VFORK | SIGCHLD, &parent);
+    VforkChild start{&parent, (request.flags & CLONE_CLEAR_SIGHAND) != 0};
+    const uint64_t flags = CLONE_VM | CLONE_VFORK | (request.flags & kVforkHostFlags);
+    int rc = clone(vfork_child_main, static_cast<char*>(stack) + kVforkStack,
+                   static_cast<int>(flags | static_cast<uint64_t>(request.exit_signal)), &start,
+                   reinterpret_cast<pid_t*>(request.pidfd), nullptr, reinterpret_cast<pid_t*>(request.child_tid));
     pid = rc < 0 ? -errno : rc;
   }
   parent.tid = tid;
@@ -191,7 +253,7 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   parent.exiting = false;
   parent.regs_replaced = false;
   parent.in_masked_wait = false;
-  signal_table() = actions;
+  if (!(request.flags & CLONE_SIGHAND)) signal_table() = actions;
   munmap(stack, kVforkStack);
   load_cpu(parent, state);
   if (pid > 0 && (request.flags & CLONE_PARENT_SETTID)) {
@@ -200,61 +262,6 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   }
   if (!signal_waiting(parent)) apply_host_mask(parent.sigmask);
   return pid;
-}
-
-namespace {
-
-int64_t clone_any(GuestThread& thread, const CloneRequest& request) {
-  constexpr uint64_t kThread = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
-  if ((request.flags & kThread) == kThread) return clone_thread(thread, request);
-  if (request.flags & CLONE_THREAD) return -EINVAL;
-  if ((request.flags & (CLONE_VM | CLONE_VFORK)) == (CLONE_VM | CLONE_VFORK)) return clone_vfork(thread, request);
-  if (request.flags & CLONE_VM) {
-    KM_LOG("clone with CLONE_VM but neither CLONE_THREAD nor CLONE_VFORK (flags 0x%lx) is not offered", request.flags);
-    return -ENOSYS;
-  }
-  return clone_process(thread, request);
-}
-
-}  // namespace
-
-int64_t sys_clone(GuestThread& thread, const uint64_t args[6]) {
-  CloneRequest request;
-  request.flags = (args[0] & 0xffffffff) & ~uint64_t{CSIGNAL};
-  request.exit_signal = static_cast<int>(args[0] & CSIGNAL);
-  request.stack = args[1];
-  request.parent_tid = args[2];
-  request.child_tid = args[3];
-  request.tls = args[4];
-  return clone_any(thread, request);
-}
-
-int64_t sys_clone3(GuestThread& thread, const uint64_t args[6]) {
-  // struct clone_args (man 2 clone3): flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid ...
-  uint64_t a[11] = {};
-  if (args[1] < 64) return -EINVAL;
-  if (args[1] > 4096) return -E2BIG;
-  if (int rc = copy_from_guest(a, args[0], args[1] < sizeof a ? args[1] : sizeof a); rc != 0) return rc;
-  constexpr uint64_t kUnsupported = CLONE_PIDFD | CLONE_INTO_CGROUP;
-  if ((a[0] & kUnsupported) || a[8] != 0 || a[9] != 0) {
-    KM_LOG("clone3 flags 0x%lx (pidfd, set_tid or cgroup) are not offered", a[0]);
-    return -ENOSYS;
-  }
-  CloneRequest request{a[0], a[5] != 0 ? a[5] + a[6] : 0, a[3], a[2], a[7], static_cast<int>(a[4])};
-  return clone_any(thread, request);
-}
-
-int64_t sys_fork(GuestThread& thread, const uint64_t*) {
-  CloneRequest request;
-  request.exit_signal = SIGCHLD;
-  return clone_process(thread, request);
-}
-
-int64_t sys_vfork(GuestThread& thread, const uint64_t*) {
-  CloneRequest request;
-  request.flags = CLONE_VM | CLONE_VFORK;
-  request.exit_signal = SIGCHLD;
-  return clone_vfork(thread, request);
 }
 
 }  // namespace km

@@ -224,6 +224,15 @@ void deliver_fault(GuestThread& thread, const Fault& fault) {
   apply_host_mask(thread.sigmask);
 }
 
+void clear_handlers() {
+  for (int signo = 1; signo <= kSignals; signo++) {
+    KernelSigaction& action = action_of(signo);
+    if (action.handler == kDefault || action.handler == kIgnore) continue;
+    action = KernelSigaction{};
+    mirror_action(signo, action);
+  }
+}
+
 int64_t sys_rt_sigaction(GuestThread&, const uint64_t args[6]) {
   auto signo = static_cast<int>(args[0]);
   if (args[3] != 8 || args[0] < 1 || args[0] > kSignals) return -EINVAL;

@@ -30,6 +30,9 @@ SignalTable& signal_table();
 /// Installs the monitor's SIGSEGV/SIGBUS handlers; the main thread inherits the host's mask.
 void init_signals(GuestThread& main_thread);
 
+/// CLONE_CLEAR_SIGHAND (man 2 clone): every signal with a handler gets its default action; ignored ones stay ignored.
+void clear_handlers();
+
 /// Sets the host mask to the payload's (`mask`), or blocks everything deliverable.
 void apply_host_mask(uint64_t mask);
 void block_all_signals();
