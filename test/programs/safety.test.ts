@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The payload has one way out, the monitor's, on every driver: no door of the host's kernel opens, and nothing of the
 // monitor's memory can be read, written or executed.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
-import { DEVICE_OPTIONS } from "../helpers/device.js";
+import { DEVICE, DEVICE_OPTIONS } from "../helpers/device.js";
 import { inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
 import { ENVIRONMENT, here, type Outcome } from "../helpers/place.js";
@@ -145,6 +145,34 @@ function alive(pid: number): boolean {
     return false;
   }
 }
+
+/** Of nobody: the payload kills all there is of it. */
+const LONELY_USER = 54321;
+
+/** Why it cannot be tried here: another user must be had, and must get at the device. */
+function notLonely(): string | undefined {
+  if (process.getuid?.() !== 0) return "as root only: needs a user of its own";
+  const group = existsSync(DEVICE) ? statSync(DEVICE).mode & 0o060 : 0;
+  return group === 0o060 ? undefined : `${DEVICE} is not open to its group`;
+}
+
+const unlonely = notLonely();
+(unlonely === undefined ? test.serial : test.serial.skip)(
+  `a payload that kills everybody goes on itself${unlonely ? ` (${unlonely})` : ""}`,
+  async (t) => {
+    t.timeout(300_000);
+    // the device's group, so that this user may open it
+    const group = statSync(DEVICE).gid;
+    const alone = ["setpriv", `--reuid=${LONELY_USER}`, `--regid=${group}`, "--clear-groups"];
+    const payloadPath = payload("bad/everybody");
+    const native = await here.run({ command: [...alone, payloadPath], cwd: "/", seconds: 60 });
+    const command = [...alone, KM, ...DEVICE_OPTIONS, payloadPath];
+    const under = await here.run({ command, cwd: "/", seconds: 120 });
+    t.is(native.stdout.toString().split("\n").at(-2), "went on");
+    t.is(under.stdout.toString(), native.stdout.toString(), under.stderr);
+    t.is(under.status, 0);
+  },
+);
 
 test.serial("what helps the monitor dies with it", async (t) => {
   t.timeout(300_000);
