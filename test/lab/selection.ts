@@ -34,6 +34,8 @@ const HABITS: Readonly<Record<string, Habit>> = {
   "install-kvm": { seconds: 200, on: ["6.1"] },
 };
 
+const LONG_SECONDS = 300;
+
 /** Of a suite that is not named above. */
 const usual: Habit = { seconds: 15 };
 
@@ -50,7 +52,7 @@ export interface Cell {
 export type Absence = "n/a" | "-";
 
 export interface Choice {
-  /** In the order to run them: those that need the whole host first, then the longest. */
+  /** In the order to run them. */
   readonly cells: readonly Cell[];
   /** Why a cell of the table is not among them; undefined when it is. */
   readonly absent: (kernel: Kernel, suite: Suite) => Absence | undefined;
@@ -74,6 +76,12 @@ function inDefaultTable(suite: Suite, kernel: Kernel, wish: Wish): boolean {
   return !on || on.includes(kernel.id);
 }
 
+/** What needs two processors and is short shows early whether there is something amiss; what is long comes last. */
+function rank({ suite }: Cell): number {
+  if (suite.cpus === 1) return 1;
+  return habit(suite).seconds < LONG_SECONDS ? 0 : 2;
+}
+
 export function choose(wish: Wish): Choice {
   const absent = (kernel: Kernel, suite: Suite): Absence | undefined => {
     if (notApplicable(suite, kernel)) return "n/a";
@@ -83,7 +91,7 @@ export function choose(wish: Wish): Choice {
   const every = wish.kernels.flatMap((kernel) => wish.suites.map((suite): Cell => ({ kernel, suite })));
   const cells = every.filter(({ kernel, suite }) => absent(kernel, suite) === undefined);
   const leftOut = every.filter(({ kernel, suite }) => absent(kernel, suite) === "-").length;
-  cells.sort((a, b) => b.suite.cpus - a.suite.cpus || habit(b.suite).seconds - habit(a.suite).seconds);
+  cells.sort((a, b) => rank(a) - rank(b) || habit(b.suite).seconds - habit(a.suite).seconds);
   return { cells, absent, leftOut };
 }
 
