@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Configuration files of others: read strictly, and when they are broken say where.
+import { parse, TomlError } from "smol-toml";
 
 export class ConfigError extends Error {
   override name = "ConfigError";
@@ -37,8 +38,7 @@ export function parseJsonObject(text: string, path: string): Record<string, unkn
  * Parses TOML.
  * @throws ConfigError "PATH:LINE:COLUMN: what is wrong"
  */
-export async function parseTomlTable(text: string, path: string): Promise<Record<string, unknown>> {
-  const { parse, TomlError } = await import("smol-toml");
+export function parseTomlTable(text: string, path: string): Record<string, unknown> {
   try {
     return parse(text);
   } catch (error) {

@@ -28,7 +28,7 @@ export function rebuildScript(prefix: string): string {
 ${HEAD}
 # rebuild.sh RELEASE: build kkm.ko for that kernel, sign it where there is a key, install it. Statuses: those of build.sh,
 # ${REBUILD_STATUS.signing} signing failed, ${REBUILD_STATUS.install} installing failed.
-# rebuild.sh --remove-except RELEASE...: remove the modules built for all other kernels.
+# rebuild.sh --remove-except RELEASE...: remove the modules built for all other kernels, and the hook's logs.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 here=${shellWord(join(prefix, "kkm"))}
@@ -43,6 +43,7 @@ if [ "\${1-}" = --remove-except ]; then
     rmdir "/lib/modules/$release/updates" 2>/dev/null
     [ ! -d "/lib/modules/$release" ] || depmod "$release"
   done
+  rm -f /var/log/kontain-kkm-*.log
   exit 0
 fi
 

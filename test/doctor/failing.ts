@@ -237,7 +237,7 @@ export const FAILING: Record<string, Failing> = {
   },
   "KKM-ENG-007": {
     verdict: "warn",
-    host: { commands: { "containerd --version": "containerd 1.7.27" } },
+    host: { commands: { "containerd --version": "containerd 2.1.4" } },
     files: { "/etc/containerd/config.toml": "version = 2\n" },
     evidence: /imports nothing/,
   },

@@ -6,12 +6,7 @@ import fc from "fast-check";
 import { parse } from "smol-toml";
 import { ConfigError } from "../../src/base/config-text.js";
 import type { HostFacts } from "../../src/installer/facts.js";
-import {
-  containerdDropIn,
-  dockerRuntime,
-  podmanDropIn,
-  withDockerRuntime,
-} from "../../src/installer/plan/merge.js";
+import { dockerRuntime, podmanDropIn, withDockerRuntime } from "../../src/installer/plan/merge.js";
 import { plan } from "../../src/installer/plan/plan.js";
 import { bundleFile, host, PREFIX } from "./fixtures.js";
 
@@ -65,24 +60,6 @@ test("podman's drop-in is TOML that names the runtime, whatever the prefix", (t)
       t.deepEqual(parse(podmanDropIn("krun", path)), { engine: { runtimes: { krun: [path] } } });
     }),
   );
-});
-
-test("containerd's drop-in fits its version, and says whether it is read", async (t) => {
-  const main = 'version = 3\nimports = ["/etc/containerd/conf.d/*.toml"]\n';
-  const { content, imported } = await containerdDropIn(main, "config.toml", "krun", KRUN);
-  t.true(imported);
-  const options = { BinaryName: KRUN };
-  const runtimes = { krun: { runtime_type: "io.containerd.runc.v2", options } };
-  t.deepEqual(parse(content), {
-    version: 3,
-    plugins: { "io.containerd.cri.v1.runtime": { containerd: { runtimes } } },
-  });
-  const second = await containerdDropIn("version = 2\n", "config.toml", "krun", KRUN);
-  t.false(second.imported);
-  t.true(second.content.includes('plugins."io.containerd.grpc.v1.cri"'));
-  await t.throwsAsync(containerdDropIn("version = \n", "config.toml", "krun", KRUN), {
-    message: /^config\.toml:1:\d+/,
-  });
 });
 
 /** A host with docker and podman, and a package with (or without) a runtime. */

@@ -7,12 +7,15 @@ export const check: Check = {
   title: "containerd reads drop-ins",
   looks: "imports in /etc/containerd/config.toml",
   fix: 'imports = ["/etc/containerd/conf.d/*.toml"] as the second line of /etc/containerd/config.toml',
-  run: async ({ facts }) => {
+  run: ({ facts }) => {
     const { containerd } = facts.engines;
+    // Before 2.0 a drop-in would replace whole sections of the main file: the installer writes none there.
+    if (containerd?.version?.startsWith("1."))
+      return skip(`containerd ${containerd.version} does not merge them`);
     const text = containerd ? facts.etc[containerd.config] : null;
     if (!containerd || !text) return skip(containerd ? "it has no configuration file" : "no containerd");
     try {
-      const { imports } = await parseTomlTable(text, containerd.config);
+      const { imports } = parseTomlTable(text, containerd.config);
       return Array.isArray(imports) && imports.length > 0
         ? ok(imports.join(", "))
         : warn("it imports nothing");

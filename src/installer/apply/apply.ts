@@ -35,9 +35,18 @@ export interface ApplyOptions {
 
 const nowhere: Checkpoint = () => {};
 
+/** Somebody else's file may be closed to others (a proxy's password in it), and stays so. */
+async function putText({ path, content, mode, keep }: Extract<Step, { kind: "text" }>): Promise<void> {
+  const there = keep ? await stat(path).catch(() => undefined) : undefined;
+  await putFile(path, there ? there.mode & 0o7777 : mode, async (handle) => {
+    await handle.writeFile(content);
+    if (there) await handle.chown(there.uid, there.gid);
+  });
+}
+
 async function perform(step: PathStep): Promise<void> {
   if (step.kind === "file") return copyFileWhole(step.source, step.path, step.mode, step.sha256);
-  if (step.kind === "text") return putFile(step.path, step.mode, (handle) => handle.writeFile(step.content));
+  if (step.kind === "text") return putText(step);
   if (step.kind === "remove") await rm(step.path, { force: true });
   else await mkdir(step.path, { mode: step.mode });
   await syncFolder(dirname(step.path));
@@ -52,7 +61,9 @@ async function holds(step: PathStep): Promise<boolean> {
   // A link to a folder serves as one.
   if (step.kind === "folder") return (await stat(step.path).catch(() => undefined))?.isDirectory() ?? false;
   const there = await lstatIfThere(step.path);
-  if (!there?.isFile() || (there.mode & 0o7777) !== step.mode) return false;
+  if (!there?.isFile()) return false;
+  const anyMode = step.kind === "text" && step.keep;
+  if (!anyMode && (there.mode & 0o7777) !== step.mode) return false;
   return (await sha256(step.path)) === wantedDigest(step);
 }
 

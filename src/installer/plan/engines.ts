@@ -5,6 +5,7 @@ import { ConfigError } from "../../base/config-text.js";
 import { PODMAN_DROP_IN } from "../etc.js";
 import type { HostFacts } from "../facts.js";
 import { type Problem, problem } from "../reasons.js";
+import { withContainerdRuntime } from "./containerd.js";
 import { textSteps } from "./kkm.js";
 import { dockerRuntime, podmanDropIn, withDockerRuntime } from "./merge.js";
 import type { Step } from "./steps.js";
@@ -44,7 +45,7 @@ function dockerSteps(facts: HostFacts, path: string): EngineSteps {
     const content = withDockerRuntime(text, docker.config, name, path);
     const why = `runtime ${name}; every other key stays`;
     return {
-      steps: textSteps(facts, [{ path: docker.config, content, mode: 0o644, why }]),
+      steps: textSteps(facts, [{ path: docker.config, content, mode: 0o644, why, keep: true }]),
       notes: [`docker knows --runtime ${name} after: systemctl reload docker`],
     };
   } catch (error) {
@@ -53,13 +54,41 @@ function dockerSteps(facts: HostFacts, path: string): EngineSteps {
   }
 }
 
-/** Steps for docker and podman. containerd's drop-in needs its main file parsed, which detect would have to have done. */
+function containerdSteps(facts: HostFacts, path: string): EngineSteps {
+  const { containerd } = facts.engines;
+  if (!containerd) return { steps: [], notes: [] };
+  const main = facts.etc[containerd.config] ?? null;
+  try {
+    const { config: file, version } = containerd;
+    const change = withContainerdRuntime({ main, file, version }, NAMES, path);
+    if (change.kind === "known") return { steps: [], notes: [] };
+    if (change.kind === "note") return { steps: [], notes: [change.note] };
+    const why = `runtime ${change.name} for Kubernetes; all else stays`;
+    const steps = textSteps(facts, [
+      { path: change.path, content: change.content, mode: 0o644, why, keep: true },
+    ]);
+    if (steps.length === 0) return { steps, notes: [] };
+    return {
+      steps,
+      notes: [
+        `containerd has runtime ${change.name} after: systemctl restart containerd ` +
+          `(a RuntimeClass with handler ${change.name} picks it)`,
+      ],
+    };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { steps: [], notes: [], problem: problem("engine-config-broken", error.message) };
+  }
+}
+
+/** Steps for docker, podman and containerd. */
 export function engineSteps(facts: HostFacts, prefix: string): EngineSteps {
   if (!facts.bundle.files.some(({ target }) => target === RUNTIME)) return { steps: [], notes: [] };
   if (facts.user.uid !== 0)
     return { steps: [], notes: ["container engines are registered when run as root"] };
   const path = join(prefix, RUNTIME);
   const docker = dockerSteps(facts, path);
+  const containerd = containerdSteps(facts, path);
   const podman = facts.engines.podman
     ? textSteps(facts, [
         {
@@ -70,5 +99,10 @@ export function engineSteps(facts: HostFacts, prefix: string): EngineSteps {
         },
       ])
     : [];
-  return { ...docker, steps: [...docker.steps, ...podman] };
+  const stopped = docker.problem ?? containerd.problem;
+  return {
+    steps: [...docker.steps, ...podman, ...containerd.steps],
+    notes: [...docker.notes, ...containerd.notes],
+    ...(stopped ? { problem: stopped } : {}),
+  };
 }

@@ -163,10 +163,7 @@ function buildStep(kernel: KernelBuildFacts, prefix: string, releases: string[],
 const sha = (text: string) => createHash("sha256").update(text).digest("hex");
 
 /** Steps that put texts in place, with the folders they need; none for what is there already. */
-export function textSteps(
-  facts: HostFacts,
-  texts: { path: string; content: string; mode: number; why: string }[],
-): Step[] {
+export function textSteps(facts: HostFacts, texts: Omit<Extract<Step, { kind: "text" }>, "kind">[]): Step[] {
   const folders = new Set<string>();
   const files: Step[] = [];
   for (const text of texts) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adds a runtime to the configuration of container engines, keeping what is there.
-import { parseJsonObject, parseTomlTable } from "../../base/config-text.js";
+import { parseJsonObject } from "../../base/config-text.js";
 
 function indentOf(text: string): string | number {
   return /^\{\r?\n([ \t]+)"/.exec(text.trimStart())?.[1] ?? 2;
@@ -30,40 +30,4 @@ const toml = (text: string) => JSON.stringify(text);
 /** A drop-in for podman's containers.conf. */
 export function podmanDropIn(name: string, path: string): string {
   return `# Written by kontain-install.\n[engine.runtimes]\n${toml(name)} = [${toml(path)}]\n`;
-}
-
-/** The plugin that holds CRI runtimes in each version of containerd's configuration. */
-const CRI_PLUGIN: Record<number, string> = {
-  2: "io.containerd.grpc.v1.cri",
-  3: "io.containerd.cri.v1.runtime",
-};
-
-/**
- * A drop-in for containerd that fits the version of its main file.
- * `imported`: the main file reads drop-ins from conf.d; without that the drop-in has no effect.
- * @throws ConfigError with line and column where the main file is no TOML
- */
-export async function containerdDropIn(
-  main: string,
-  file: string,
-  name: string,
-  path: string,
-): Promise<{ content: string; imported: boolean }> {
-  const config = await parseTomlTable(main, file);
-  const version = Number(config.version ?? 2);
-  const plugin = CRI_PLUGIN[version] ?? CRI_PLUGIN[2];
-  const imports = Array.isArray(config.imports) ? config.imports.map(String) : [];
-  const table = `plugins.${toml(plugin ?? "")}.containerd.runtimes.${name}`;
-  return {
-    content: [
-      "# Written by kontain-install.",
-      `version = ${version}`,
-      `[${table}]`,
-      '  runtime_type = "io.containerd.runc.v2"',
-      `  [${table}.options]`,
-      `    BinaryName = ${toml(path)}`,
-      "",
-    ].join("\n"),
-    imported: imports.some((glob) => /\/conf\.d\/\*(\.toml)?$/.test(glob)),
-  };
 }

@@ -59,7 +59,8 @@ export function moduleIndexes(release: string): Touched[] {
 export type Step =
   | { kind: "folder"; path: string; mode: number }
   | { kind: "file"; path: string; source: string; mode: number; sha256: string }
-  | { kind: "text"; path: string; content: string; mode: number; why: string }
+  /** `keep`: somebody else's file, whose mode and owner stay where it is there. */
+  | { kind: "text"; path: string; content: string; mode: number; why: string; keep?: boolean }
   | { kind: "remove"; path: string }
   | RunStep;
 

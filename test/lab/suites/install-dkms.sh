@@ -6,7 +6,7 @@ set -eu
 inside "dkms --version" || skip "no dkms for this release"
 
 say "the whole installation"
-inside "node dist/cli/kontain-install.js --yes --offline --verbose"
+inside "node dist/cli/kontain-install.js --yes --offline --verbose" || fail "not installed"
 check_installed
 inside "dkms status" | tee /run/out
 grep -q "^kkm/1.0.0, $release, x86_64: installed" /run/out || fail "DKMS does not say that it is installed"
