@@ -4,6 +4,7 @@
 import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "ava";
+import { execa } from "execa";
 import fc from "fast-check";
 import { parse, stringify } from "smol-toml";
 import { ConfigError } from "../../src/base/config-text.js";
@@ -24,6 +25,7 @@ const change = (main: string | null, version: string | null) =>
   withContainerdRuntime({ main, file: FILE, version }, NAMES, KRUN);
 
 /** What it is to be in the parsed file. */
+const RUNC = { runtime_type: "io.containerd.runc.v2" };
 const RUNTIME = { runtime_type: "io.containerd.runc.v2", options: { BinaryName: KRUN } };
 
 const MAIN = `version = 2
@@ -42,7 +44,7 @@ test("containerd 2 whose main file imports the folder gets a drop-in of the main
   t.is(made.path, CONTAINERD_DROP_IN);
   t.deepEqual(parse(made.content), {
     version: 3,
-    plugins: { "io.containerd.cri.v1.runtime": { containerd: { runtimes: { krun: RUNTIME } } } },
+    plugins: { "io.containerd.cri.v1.runtime": { containerd: { runtimes: { krun: RUNTIME, runc: RUNC } } } },
   });
 });
 
@@ -87,7 +89,7 @@ test("any other settings stay what they are", (t) => {
       const made = change(main, "1.7.27");
       if (made.kind !== "write") return t.fail(JSON.stringify(made));
       const read = parse(made.content) as { plugins: Record<string, unknown> };
-      const expected = { containerd: { runtimes: { ...others, [made.name]: RUNTIME } } };
+      const expected = { containerd: { runtimes: { runc: RUNC, ...others, [made.name]: RUNTIME } } };
       t.deepEqual(JSON.parse(JSON.stringify(read.plugins)), {
         ...JSON.parse(JSON.stringify(parse(main))).plugins,
         "io.containerd.grpc.v1.cri": JSON.parse(JSON.stringify(expected)),
@@ -149,6 +151,26 @@ test("planned only when the package has the runtime; broken TOML refuses the ins
   const known = decided.steps[0]?.kind === "text" ? decided.steps[0].content : "";
   const again = plan(containerdHost(known), { prefix: PREFIX });
   t.deepEqual(again.kind === "plan" && again.steps, []);
+});
+
+test("a real containerd reads it, and has every runtime it had before", async (t) => {
+  const folder = await temporaryFolder(t);
+  const dump = async (main: string) => {
+    const file = join(folder, "config.toml");
+    await writeFile(file, main);
+    const said = await execa("containerd", ["--config", file, "config", "dump"], { reject: false });
+    if (said.exitCode === undefined) return undefined;
+    t.is(said.exitCode, 0, said.stderr);
+    return [...said.stdout.matchAll(/containerd\.runtimes\.(\w+)\]/g)].map(([, name]) => name).sort();
+  };
+  const version = await execa("containerd", ["--version"], { reject: false });
+  if (version.exitCode !== 0) return t.log("skipped: no containerd on this machine");
+  for (const main of [null, MAIN]) {
+    const made = change(main, /\d+\.\d+\.\d+/.exec(version.stdout)?.[0] ?? null);
+    if (made.kind !== "write") return t.fail(made.kind);
+    if (made.path !== FILE) return t.log("a drop-in: containerd reads it in its own folder only");
+    t.deepEqual(await dump(made.content), ["krun", "runc"]);
+  }
 });
 
 test("applied and taken back: a file that was closed to others stays closed", async (t) => {

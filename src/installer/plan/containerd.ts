@@ -42,12 +42,18 @@ function tableAt(value: unknown, ...keys: string[]): Table {
   return typeof at === "object" && at !== null ? (at as Table) : {};
 }
 
-function runtimeText(plugin: string, name: string, binary: string): string {
-  const table = `plugins.${quoted(plugin)}.containerd.runtimes.${name}`;
+/**
+ * The tables to add. One runtime named takes the place of containerd's built-in list, so that runc has to be named too
+ * where it is not yet.
+ */
+function runtimeText(plugin: string, name: string, binary: string, withRunc: boolean): string {
+  const table = `plugins.${quoted(plugin)}.containerd.runtimes`;
+  const type = '  runtime_type = "io.containerd.runc.v2"';
   return [
-    `[${table}]`,
-    '  runtime_type = "io.containerd.runc.v2"',
-    `  [${table}.options]`,
+    ...(withRunc ? [`[${table}.runc]`, type] : []),
+    `[${table}.${name}]`,
+    type,
+    `  [${table}.${name}.options]`,
     `    BinaryName = ${quoted(binary)}`,
     "",
   ].join("\n");
@@ -117,7 +123,8 @@ export function withContainerdRuntime(
   if (names.some((name) => has(name) === binary)) return { kind: "known" };
   const name = names.find((candidate) => !(candidate in runtimes));
   if (!name) return note(`it has other runtimes named ${names.join(" and ")}: not registered`);
-  const table = runtimeText(plugin, name, binary);
+  const usual = tableAt(config, "plugins", plugin, "containerd").default_runtime_name ?? "runc";
+  const table = runtimeText(plugin, name, binary, usual === "runc" && !("runc" in runtimes));
   if (takesDropIns(config, containerd)) {
     const content = `# Written by kontain-install.\nversion = ${format}\n\n${table}`;
     return { kind: "write", path: CONTAINERD_DROP_IN, content, name };
