@@ -3,11 +3,22 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { payload } from "../helpers/payloads.js";
-import { http, type Line, redis } from "./clients.js";
+import { http, load, redis } from "./clients.js";
+import { pgbench } from "./postgresql.js";
 
 export interface Started {
   readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Where one run of a server happens. */
+export interface Where {
+  readonly folder: string;
+  readonly port: number;
+  /** Root of the unpacked packages; "/" without. */
+  readonly root: string;
+  /** Environment in which the packages' own programs find their libraries. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 export interface Server {
@@ -16,11 +27,21 @@ export interface Server {
   readonly needs?: readonly string[];
   /** Debian packages to unpack; `start` gets the folder. */
   readonly packages?: readonly string[];
-  readonly start: (of: { readonly folder: string; readonly port: number; readonly root: string }) => Started;
-  readonly exchange: (line: Line, client: number, round: number) => Promise<void>;
+  readonly start: (where: Where) => Started;
+  /** A command that must have succeeded before, natively and under km like the server itself. */
+  readonly prepare?: (where: Where) => Started;
+  /** It refuses to be root: it runs as this user then. */
+  readonly user?: string;
+  /** One load from native clients; every answer is checked. */
+  readonly load: (where: Where) => Promise<void>;
   /** Processes it works with, the first included. */
   readonly processes?: number;
 }
+
+export const CONNECTIONS = 16;
+const ROUNDS = 20;
+const exchanges = (exchange: typeof http) => (where: Where) =>
+  load(where.port, { connections: CONNECTIONS, rounds: ROUNDS }, exchange);
 
 const NGINX = (folder: string, port: number) => `
 daemon off;
@@ -72,6 +93,9 @@ server.listen(Number(process.argv[1]), "127.0.0.1");
 process.on("SIGTERM", () => process.exit(0));
 `;
 
+/** Debian's folder of the server programs of version 15. */
+export const POSTGRESQL = "usr/lib/postgresql/15/bin";
+
 export const SERVERS: readonly Server[] = [
   {
     name: "redis",
@@ -102,7 +126,7 @@ export const SERVERS: readonly Server[] = [
         ],
       ],
     }),
-    exchange: redis,
+    load: exchanges(redis),
   },
   {
     name: "nginx, a master and two workers",
@@ -113,26 +137,63 @@ export const SERVERS: readonly Server[] = [
         command: [join(root, "usr/sbin/nginx"), "-p", folder, "-c", join(folder, "conf"), "-e", "stderr"],
       };
     },
-    exchange: http,
+    load: exchanges(http),
     processes: 3,
+  },
+  {
+    name: "PostgreSQL, a process for each client, shared memory",
+    needs: ["setpriv"],
+    packages: ["postgresql-15", "postgresql-client-15", "libpq5", "libicu72"],
+    user: "nobody",
+    prepare: ({ folder, root }) => ({
+      command: [
+        join(root, POSTGRESQL, "initdb"),
+        ...[
+          "-D",
+          join(folder, "data"),
+          "-U",
+          "bench",
+          "-A",
+          "trust",
+          "-E",
+          "UTF8",
+          "--no-locale",
+          "--no-sync",
+        ],
+      ],
+    }),
+    start: ({ folder, port, root }) => {
+      const settings = {
+        listen_addresses: "127.0.0.1",
+        port,
+        unix_socket_directories: folder,
+        autovacuum: "off", // its processes come and go
+        jit: "off", // LLVM is not among the packages
+        log_min_messages: "panic",
+      };
+      const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+      return { command: [join(root, POSTGRESQL, "postgres"), "-D", join(folder, "data"), ...options] };
+    },
+    load: pgbench,
+    processes: 5, // postmaster, checkpointer, background writer, WAL writer, replication launcher
   },
   {
     name: "Debian's python3, a thread for each client",
     needs: ["/usr/bin/python3"],
     start: ({ port }) => ({ command: ["/usr/bin/python3", "-c", PYTHON, String(port)] }),
-    exchange: http,
+    load: exchanges(http),
   },
   {
     name: "node",
     needs: ["node"],
     start: ({ port }) => ({ command: [process.execPath, "-e", NODE, String(port)] }),
-    exchange: http,
+    load: exchanges(http),
   },
   {
     name: "Go",
     needs: ["go"],
     start: ({ port }) => ({ command: [payload("go/server"), String(port)] }),
-    exchange: http,
+    load: exchanges(http),
   },
   {
     name: "Java",
@@ -141,6 +202,6 @@ export const SERVERS: readonly Server[] = [
       const command = ["java", `-Djava.io.tmpdir=${folder}`, "-cp", payload("java"), "Server", String(port)];
       return { command };
     },
-    exchange: http,
+    load: exchanges(http),
   },
 ];
