@@ -15,6 +15,7 @@ const PAGE = join(ROOT, "docs/syscalls.md");
 const FIELDS = {
   FORWARD: ["nr", "name", "groups", "args", "effect", "note"],
   HANDLE: ["nr", "name", "groups", "args", "effect", "note"],
+  ANSWER: ["nr", "name", "groups", "args", "effect", "note"],
   REFUSE: ["nr", "name", "groups", "error", "args", "note"],
   QUIET: ["nr", "name", "groups", "error", "args", "note"],
   ABSENT: ["nr", "name", "groups", "note"],
@@ -22,6 +23,7 @@ const FIELDS = {
 const CLASS = {
   FORWARD: "forwarded",
   HANDLE: "implemented",
+  ANSWER: "implemented",
   REFUSE: "refused",
   QUIET: "refused",
   ABSENT: "absent",
@@ -41,7 +43,7 @@ function splitArguments(text) {
   );
 }
 
-/** One object a system call: { nr, name, class, error, groups, args, effect, note }. */
+/** One object a system call: { nr, name, class, onHost, error, groups, args, effect, note }. */
 export function readTable(file = TABLE) {
   const calls = [];
   for (const [index, line] of readFileSync(file, "utf8").split("\n").entries()) {
@@ -56,6 +58,7 @@ export function readTable(file = TABLE) {
       ...call,
       nr: Number(call.nr),
       class: CLASS[match[1]],
+      onHost: match[1] === "FORWARD" || match[1] === "HANDLE",
       error: match[1] === "ABSENT" ? "ENOSYS" : (call.error ?? ""),
       quiet: match[1] === "QUIET" || match[1] === "ABSENT",
       groups: call.groups.split("|").map((group) => group.trim().slice(1).toLowerCase()),

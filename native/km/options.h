@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "native/confine/confine.h"
+
 namespace km {
 
 using Strings = std::vector<std::string>;
@@ -40,6 +42,7 @@ struct Options {
   std::string device;         ///< empty: search
   std::string trace;          ///< what trace_syscalls() takes; empty: nothing
   int status_fd = -1;         ///< where to report to the launcher; -1: nowhere
+  confine::Limits limits;     ///< what the monitor gives up
   bool from_exec = false;     ///< started by another km on behalf of its payload's execve
   Handed handed;              ///< with from_exec
   Strings carried;            ///< options for the monitor of the next program when the payload execs

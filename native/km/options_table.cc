@@ -81,6 +81,26 @@ bool set_handed(ParseState& state, const std::string& value, std::string* why) {
   return false;
 }
 
+bool set_seccomp(ParseState& state, const std::string& value, std::string* why) {
+  using confine::Seccomp;
+  confine::Seccomp& mode = state.options->limits.seccomp;
+  if (value == "on") mode = Seccomp::kOn;
+  else if (value == "off") mode = Seccomp::kOff;
+  else if (value == "log") mode = Seccomp::kLog;
+  else *why = "needs on, off or log, not '" + value + "'";
+  return why->empty();
+}
+
+bool add_landlock(ParseState& state, const std::string& value, std::string* why) {
+  confine::FileRule rule;
+  if (!confine::from_text(value, &rule)) {
+    *why = "needs PATH:ro or PATH:rw, not '" + value + "'";
+    return false;
+  }
+  state.options->limits.files.push_back(rule);
+  return true;
+}
+
 bool set_argv0(ParseState& state, const std::string& value, std::string*) {
   state.argv0 = value;
   state.argv0_given = true;
@@ -153,6 +173,14 @@ constexpr OptionSpec kOptions[] = {
      set_flag<&Options::kill_unimplemented>},
     {"overcommit-memory", 0, kNone, kNormal, "", "Reserve no swap for payload memory (MAP_NORESERVE).",
      set_flag<&Options::overcommit_memory>},
+    {"landlock", 0, kRequired, kStart, "PATH:RIGHTS",
+     "Let the payload open only what is at or below PATH, for reading (RIGHTS is ro) or also for writing (rw); "
+     "repeatable. Holds for all it starts.",
+     add_landlock},
+    {"seccomp", 0, kRequired, kNormal, "MODE",
+     "Limit the system calls the monitor itself can make: on (the default), off, or log (they happen, and the kernel's "
+     "log says so).",
+     set_seccomp},
     {"wait-for-signal", 0, kNone, kStart, "", "Wait for SIGUSR1 before the payload starts.",
      set_flag<&Options::wait_for_signal>},
     {"dump-shutdown", 0, kNone, kNormal, "", "Dump the registers when the virtual machine breaks down.",

@@ -28,6 +28,7 @@ bool contradictory(const CloneRequest& request) {
 int64_t clone_any(GuestThread& thread, const CloneRequest& request) {
   if (contradictory(request)) return -EINVAL;
   const uint64_t flags = request.flags;
+  if (flags & CLONE_NEWUSER) return -EPERM;  // as unshare (table.def)
   if ((flags & kThread) == kThread && !(flags & CLONE_PIDFD)) return clone_thread(thread, request);
   if ((flags & (CLONE_VM | CLONE_VFORK | CLONE_THREAD)) == (CLONE_VM | CLONE_VFORK)) {
     return clone_vfork(thread, request);

@@ -22,7 +22,7 @@ struct CloneRequest {
 /// Flags that are the host's business alone: they go to its clone as they are. Not CLONE_FILES: a child with memory of
 /// its own has a monitor of its own, and must not close the other one's descriptors or find them in its table.
 inline constexpr uint64_t kHostCloneFlags = CLONE_FS | CLONE_PARENT | CLONE_SYSVSEM | CLONE_IO | CLONE_UNTRACED | CLONE_NEWCGROUP |
-                                 CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS;
+                                 CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS;
 
 int64_t clone_thread(GuestThread& parent, const CloneRequest& request);
 int64_t clone_process(GuestThread& parent, const CloneRequest& request);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "native/base/log.h"
+#include "native/confine/confine.h"
 #include "native/machine/clone.h"
 #include "native/machine/process.h"
 #include "native/manage/manage.h"
@@ -50,6 +51,11 @@ void on_signal(int signo, siginfo_t* info, void* context) {
     rip = at(km_copy_fault);
     return;
   }
+  if (confine::is_violation(*info)) {
+    manage_withdraw();
+    report_failure(kExitMachineFailure, "the monitor made a forbidden system call");
+    confine::end_by_violation(*info);
+  }
   GuestThread* thread = current_thread();
   if (manage_signal(*info)) {
     if (thread == nullptr) {
@@ -90,7 +96,9 @@ uint64_t host_handler() { return reinterpret_cast<uint64_t>(&on_signal); }
 /// Puts a disposition of the payload onto the host.
 void mirror_action(int signo, const KernelSigaction& action) {
   bool fault_signal = signo == SIGSEGV || signo == SIGBUS;
-  if (!fault_signal && (action.handler == kDefault || action.handler == kIgnore)) {
+  // SIGSYS by default too: the monitor's seccomp filter raises it, and says so before the end.
+  const bool watched = fault_signal || (signo == SIGSYS && action.handler == kDefault);
+  if (!watched && (action.handler == kDefault || action.handler == kIgnore)) {
     set_host_action(signo, action.handler, action.flags & (kSaNocldstop | kSaNocldwait));
     return;
   }
@@ -178,6 +186,7 @@ void block_all_signals() { apply_host_mask(~0ull); }
 void init_signals(GuestThread& main_thread) {
   set_host_action(SIGSEGV, host_handler(), kSaSiginfo);
   set_host_action(SIGBUS, host_handler(), kSaSiginfo);
+  mirror_action(SIGSYS, action_of(SIGSYS));
   host_syscall(SYS_rt_sigprocmask, SIG_SETMASK, 0, reinterpret_cast<uint64_t>(&main_thread.sigmask), 8);
 }
 

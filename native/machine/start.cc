@@ -106,6 +106,14 @@ bool load(Process& p, const Options& options, const Program& program, uint64_t* 
   return build_stack(input, rsp, &p.auxv, error);
 }
 
+/// Gives up what is not needed any more, before the first byte of the program is looked into.
+bool confine_monitor(const Options& options, std::string* why) {
+  Process& p = process();
+  // The registry of running monitors is not among the files of a confined one.
+  if (!options.limits.files.empty()) manage_announce();
+  return confine::apply(options.limits, strcmp(p.machine->kind(), "kkm") == 0, p.self_fd, why);
+}
+
 void apply_name(const std::string& path) {
   prctl(PR_SET_NAME, path.substr(path.rfind('/') + 1).c_str());
 }
@@ -133,6 +141,11 @@ int start_payload(const Options& options, std::string* why) {
   if (self >= 0) p.self_fd = make_private_fd(self);
 
   GuestThread& main_thread = *new GuestThread;  // lives as long as the process
+  main_thread.process = &p;
+  main_thread.tid = getpid();
+  set_current_thread(&main_thread);
+  init_signals(main_thread);
+  if (!confine_monitor(options, why)) return kExitUsage;
   uint64_t rsp = 0, rip = 0;
   if (!load(p, options, program, &rsp, &rip, &error)) {
     *why = error.message;
@@ -140,20 +153,16 @@ int start_payload(const Options& options, std::string* why) {
   }
   close(program.fd);
   int vcpu_error = 0;
-  main_thread.process = &p;
   main_thread.vcpu = p.machine->create_vcpu(&vcpu_error);
   if (main_thread.vcpu == nullptr) {
     *why = std::string("cannot make a virtual CPU on ") + p.driver->path() + ": " + strerror(vcpu_error);
     return kExitUsage;
   }
-  main_thread.tid = getpid();
   p.threads.insert(&main_thread);
   main_thread.vcpu->regs().rip = rip;
   main_thread.vcpu->regs().rsp = rsp;
   apply_name(program.execfn);  // a script's own name, as Linux has it
-  set_current_thread(&main_thread);
-  init_signals(main_thread);
-  manage_announce();
+  if (options.limits.files.empty()) manage_announce();
   if (!options.from_exec) report_started();
   run_thread(main_thread);
   exit_process(0);

@@ -18,12 +18,14 @@ namespace km {
 // Every HANDLE line of table.def is a function sys_<name>.
 #define FORWARD(...)
 #define HANDLE(nr, name, ...) int64_t sys_##name(GuestThread&, const uint64_t args[6]);
+#define ANSWER HANDLE
 #define REFUSE(...)
 #define QUIET(...)
 #define ABSENT(...)
 #include "native/syscalls/table.def"
 #undef FORWARD
 #undef HANDLE
+#undef ANSWER
 #undef REFUSE
 #undef QUIET
 #undef ABSENT

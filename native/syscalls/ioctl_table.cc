@@ -92,6 +92,8 @@ constexpr IoctlCommand kCommands[] = {
 
 }  // namespace
 
+std::span<const IoctlCommand> ioctl_commands() { return kCommands; }
+
 const IoctlCommand* find_ioctl(uint32_t request) {
   for (const IoctlCommand& command : kCommands)
     if (command.request == request) return &command;

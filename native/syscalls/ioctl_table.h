@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace km {
 
@@ -22,6 +23,9 @@ struct IoctlCommand {
   const char* name;
   IoctlArg arg;
 };
+
+/// All of them, for the seccomp filter.
+std::span<const IoctlCommand> ioctl_commands();
 
 /// The entry of `request`, or nullptr when the command is not let through.
 const IoctlCommand* find_ioctl(uint32_t request);

@@ -7,6 +7,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "native/syscalls/internal.h"
 
 namespace km {
@@ -29,12 +31,61 @@ int64_t vectored(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
   return forward(thread, nr, args[0], copy, static_cast<uint32_t>(args[2]), args[3], args[4], args[5]);
 }
 
-/// process_vm_*: both lists name this process's memory, and only what lies in the window.
-int64_t own_memory(GuestThread& thread, int64_t nr, const uint64_t args[6]) {
+/// One of the lists of process_vm_*: what is left of it.
+class Pieces {
+ public:
+  /// 0, -EINVAL or -EFAULT.
+  int load(uint64_t addr, uint64_t count) {
+    if (count > IOV_MAX) return -EINVAL;
+    if (int error = words_.load(addr, count * 2); error != 0) return error;
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+      const bool negative = words_[2 * i + 1] > INT64_MAX;
+      if (negative || __builtin_add_overflow(total, words_[2 * i + 1], &total) || total > INT64_MAX) return -EINVAL;
+    }
+    count_ = count;
+    return 0;
+  }
+  /// Bytes in one piece from here on, at most `most`; 0 at the end.
+  size_t next(uint64_t* addr, size_t most) {
+    while (at_ < count_ && words_[2 * at_ + 1] == 0) at_++;
+    if (at_ == count_) return 0;
+    *addr = words_[2 * at_];
+    return std::min<uint64_t>(most, words_[2 * at_ + 1]);
+  }
+  void advance(size_t length) {
+    words_[2 * at_] += length;
+    words_[2 * at_ + 1] -= length;
+  }
+
+ private:
+  GuestArray<uint64_t, 16> words_;
+  size_t count_ = 0, at_ = 0;
+};
+
+/// process_vm_*: of this process only, copied by the monitor itself. On the host the calls reach every process of the
+/// user's, so the seccomp filter has none of them.
+int64_t own_memory(const uint64_t args[6], bool reads) {
   if (static_cast<pid_t>(args[0]) != getpid()) return -EPERM;
-  GuestIov local, remote;
-  const uint64_t here = local.load(args[1], args[2]), there = remote.load(args[3], args[4]);
-  return forward(thread, nr, args[0], here, args[2], there, args[4], args[5]);
+  if (args[5] != 0) return -EINVAL;
+  Pieces local, remote;
+  if (int error = local.load(args[1], args[2]); error != 0) return error;
+  if (int error = remote.load(args[3], args[4]); error != 0) return error;
+  Pieces &from = reads ? remote : local, &to = reads ? local : remote;
+  char buffer[4096];
+  int64_t done = 0;
+  for (;;) {
+    uint64_t source = 0, target = 0;
+    size_t length = from.next(&source, sizeof buffer);
+    length = std::min(length, size_t{sizeof buffer - source % sizeof buffer});  // the next page may be missing
+    length = to.next(&target, length);
+    if (length == 0) return done;
+    if (copy_from_guest(buffer, source, length) != 0 || copy_to_guest(target, buffer, length) != 0)
+      return done != 0 ? done : -EFAULT;
+    from.advance(length);
+    to.advance(length);
+    done += static_cast<int64_t>(length);
+  }
 }
 
 }  // namespace
@@ -47,11 +98,7 @@ int64_t sys_preadv2(GuestThread& t, const uint64_t args[6]) { return vectored(t,
 int64_t sys_pwritev2(GuestThread& t, const uint64_t args[6]) { return vectored(t, SYS_pwritev2, args); }
 int64_t sys_vmsplice(GuestThread& t, const uint64_t args[6]) { return vectored(t, SYS_vmsplice, args); }
 
-int64_t sys_process_vm_readv(GuestThread& t, const uint64_t args[6]) {
-  return own_memory(t, SYS_process_vm_readv, args);
-}
-int64_t sys_process_vm_writev(GuestThread& t, const uint64_t args[6]) {
-  return own_memory(t, SYS_process_vm_writev, args);
-}
+int64_t sys_process_vm_readv(GuestThread&, const uint64_t args[6]) { return own_memory(args, true); }
+int64_t sys_process_vm_writev(GuestThread&, const uint64_t args[6]) { return own_memory(args, false); }
 
 }  // namespace km

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "native/base/private_fd.h"
+#include "native/syscalls/allowed.h"
 #include "native/syscalls/internal.h"
 
 namespace km {
@@ -108,6 +109,31 @@ struct Batch {
 };
 
 }  // namespace
+
+// The families servers and clients use. Every other one is a protocol of its own in the host's kernel, rarely used and
+// rarely looked at; AF_PACKET sees what is not the payload's.
+constexpr int kFamilies[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+
+std::span<const int> socket_families() { return kFamilies; }
+
+namespace {
+
+bool family_allowed(uint64_t family) {
+  for (int known : kFamilies)
+    if (known == static_cast<int>(family)) return true;
+  log_refused_once("socket family", static_cast<uint32_t>(family));
+  return false;
+}
+
+}  // namespace
+
+int64_t sys_socket(GuestThread& thread, const uint64_t args[6]) {
+  return family_allowed(args[0]) ? forward_syscall(thread, SYS_socket, args) : -EAFNOSUPPORT;
+}
+
+int64_t sys_socketpair(GuestThread& thread, const uint64_t args[6]) {
+  return family_allowed(args[0]) ? forward_syscall(thread, SYS_socketpair, args) : -EAFNOSUPPORT;
+}
 
 int64_t sys_sendmsg(GuestThread& thread, const uint64_t args[6]) {
   Message m;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "native/syscalls/allowed.h"
 #include "native/syscalls/internal.h"
 
 // Younger than Debian 12's headers (linux/prctl.h).
@@ -89,6 +90,12 @@ int64_t set_vma(GuestThread& thread, const uint64_t args[6]) {
 }
 
 }  // namespace
+
+std::vector<int> prctl_options() {
+  std::vector<int> options{PR_SET_VMA};
+  for (const Option& known : kOptions) options.push_back(known.option);
+  return options;
+}
 
 int64_t sys_prctl(GuestThread& thread, const uint64_t args[6]) {
   const int option = static_cast<int>(args[0]);

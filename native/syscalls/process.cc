@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/kcmp.h>
+#include <linux/sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
@@ -55,6 +56,12 @@ int64_t sys_kcmp(GuestThread& thread, const uint64_t args[6]) {
   if (type == KCMP_FILE && is_private_fd(static_cast<int>(args[4]))) return -EBADF;
   return forward(thread, SYS_kcmp, args[0], args[1], args[2], args[3],
                  type == KCMP_EPOLL_TFD ? safe_pointer(args[4]) : args[4]);
+}
+
+int64_t sys_unshare(GuestThread& thread, const uint64_t args[6]) {
+  if (!(args[0] & CLONE_NEWUSER)) return forward_syscall(thread, SYS_unshare, args);
+  log_refused_once("a user namespace, unshare flags", args[0]);
+  return -EPERM;
 }
 
 int64_t sys_restart_syscall(GuestThread&, const uint64_t[6]) { return -EINTR; }

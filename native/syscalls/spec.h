@@ -53,6 +53,7 @@ struct CallSpec {
   const char* name = nullptr;
   SyscallHandler handler = nullptr;
   Class cls = Class::kUnknown;
+  bool on_host = false;   ///< the call itself reaches the host (FORWARD and HANDLE)
   Effect effect = kNone;
   int16_t error = 0;      ///< refused calls: errno
   uint32_t groups = 0;

@@ -14,6 +14,7 @@ constexpr CallSpec make(const char* name, Class cls, uint32_t groups, std::strin
   call.name = name;
   call.handler = handler;
   call.cls = cls;
+  call.on_host = cls == Class::kForward || cls == Class::kHandle;
   call.effect = effect;
   call.error = static_cast<int16_t>(error);
   call.groups = groups;
@@ -25,12 +26,14 @@ constexpr std::array<CallSpec, kCallCount> build() {
   std::array<CallSpec, kCallCount> calls;
 #define FORWARD(nr, name, groups, args, effect, note) calls[nr] = make(#name, Class::kForward, groups, args, effect, 0, nullptr);
 #define HANDLE(nr, name, groups, args, effect, note) calls[nr] = make(#name, Class::kHandle, groups, args, effect, 0, sys_##name);
+#define ANSWER(nr, name, ...) HANDLE(nr, name, __VA_ARGS__) calls[nr].on_host = false;
 #define REFUSE(nr, name, groups, error, args, note) calls[nr] = make(#name, Class::kRefuse, groups, args, kNone, error, nullptr);
 #define QUIET(nr, name, groups, error, args, note) calls[nr] = make(#name, Class::kQuiet, groups, args, kNone, error, nullptr);
 #define ABSENT(nr, name, groups, note) calls[nr] = make(#name, Class::kAbsent, groups, "", kNone, ENOSYS, nullptr);
 #include "native/syscalls/table.def"
 #undef FORWARD
 #undef HANDLE
+#undef ANSWER
 #undef REFUSE
 #undef QUIET
 #undef ABSENT

@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/audit.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/magic.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
@@ -30,6 +32,7 @@
 
 #include "native/base/log.h"
 #include "native/base/private_fd.h"
+#include "native/confine/filter.h"
 #include "native/machine/process.h"
 #include "native/syscalls/ioctl_table.h"
 #include "native/syscalls/observe.h"
@@ -268,9 +271,30 @@ inline void check_prctl(const uint64_t args[6]) {
   must(option != PR_SET_SECCOMP && option != PR_SET_MM && option != PR_SET_SYSCALL_USER_DISPATCH, "option", args[0]);
 }
 
+/// What km's seccomp filter says of a call; its instructions are the few that native/confine/program.cc makes.
+inline uint32_t filter_verdict(int64_t nr, const uint64_t args[6]) {
+  static const confine::Code code = confine::build_filter({SECCOMP_RET_TRAP, SECCOMP_RET_KILL_PROCESS});
+  seccomp_data data{static_cast<int>(nr), AUDIT_ARCH_X86_64, 0, {args[0], args[1], args[2], args[3], args[4], args[5]}};
+  uint32_t loaded = 0;
+  for (size_t at = 0;; at++) {
+    const sock_filter& step = code.at(at);
+    const uint8_t offset[2] = {step.jf, step.jt};
+    switch (step.code) {
+      case BPF_LD | BPF_W | BPF_ABS: memcpy(&loaded, reinterpret_cast<char*>(&data) + step.k, sizeof loaded); break;
+      case BPF_JMP | BPF_JEQ | BPF_K: at += offset[loaded == step.k]; break;
+      case BPF_JMP | BPF_JGE | BPF_K: at += offset[loaded >= step.k]; break;
+      case BPF_JMP | BPF_JSET | BPF_K: at += offset[(loaded & step.k) != 0]; break;
+      case BPF_JMP | BPF_JA: at += step.k; break;
+      case BPF_RET | BPF_K: return step.k;
+      default: violated("instruction", "filter", step.code);
+    }
+  }
+}
+
 inline void check_forwarded(int64_t nr, const uint64_t args[6]) {
   const CallSpec& call = kCalls[static_cast<size_t>(nr)];
   state().call = call.name;
+  must(filter_verdict(nr, args) == SECCOMP_RET_ALLOW, "the seccomp filter forbids it", static_cast<uint64_t>(nr));
   const unsigned checked = check_copies(nr, args);
   if (nr == SYS_prctl) check_prctl(args);
   for (unsigned i = 0; i < 6; i++)  // what the payload can reach may change after the check
@@ -384,6 +408,7 @@ int64_t forward_syscall(GuestThread&, int64_t nr, const uint64_t args[6]) {
 int64_t host_syscall(int64_t nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t, uint64_t) {
   using namespace km_hostile;
   const uint64_t args[6] = {a0, a1, a2, 0, 0, 0};
+  must(filter_verdict(nr, args) == SECCOMP_RET_ALLOW, "the seccomp filter forbids it", static_cast<uint64_t>(nr));
   switch (nr) {
     case SYS_fstatfs: {
       auto* fs = reinterpret_cast<struct statfs*>(a1);

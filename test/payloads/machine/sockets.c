@@ -288,7 +288,7 @@ static void names(void) {
   show("getaddrinfo", "%d", getaddrinfo("127.0.0.1", "80", &hints, &list));
   if (list) freeaddrinfo(list);
   show("loopback has an index", "%d", if_nametoindex("lo") > 0);
-  result("unknown family", socket(44, SOCK_STREAM, 0));
+  result("unknown family", socket(99, SOCK_STREAM, 0));
   result("bad descriptor", bind(open("/dev/null", O_RDONLY), NULL, 0));
   result("accept of a file", accept(open("/dev/null", O_RDONLY), NULL, NULL));
 }
