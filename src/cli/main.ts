@@ -12,13 +12,14 @@ import { psVerb } from "./verbs/ps.js";
 import { runVerb } from "./verbs/run.js";
 import { statsVerb } from "./verbs/stats.js";
 import { traceVerb } from "./verbs/trace.js";
+import { upgradeVerb } from "./verbs/upgrade.js";
 import { versionVerb } from "./verbs/version.js";
 
 /** Those about machines. */
 const MACHINE_VERBS: Verb[] = [runVerb, psVerb, statsVerb, logsVerb, traceVerb, killVerb];
 
 /** Every verb of `kontain`, in the order of its help. */
-const VERBS: Verb[] = [installVerb, uninstallVerb, doctorVerb, versionVerb, ...MACHINE_VERBS];
+const VERBS: Verb[] = [installVerb, upgradeVerb, uninstallVerb, doctorVerb, versionVerb, ...MACHINE_VERBS];
 
 const USAGE = 2;
 const FAILED = 1;

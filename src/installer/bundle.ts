@@ -42,8 +42,9 @@ export async function packageFolder(): Promise<string> {
   return folder;
 }
 
-export async function packageVersion(): Promise<string> {
-  const text = await readFile(join(await packageFolder(), "package.json"), "utf8");
+/** @param root folder of a package; default: this one */
+export async function packageVersion(root?: string): Promise<string> {
+  const text = await readFile(join(root ?? (await packageFolder()), "package.json"), "utf8");
   return (JSON.parse(text) as { version: string }).version;
 }
 
@@ -55,19 +56,29 @@ async function filesIn(path: string): Promise<string[]> {
   return (await Promise.all(names.map((name) => filesIn(join(path, name))))).flat();
 }
 
-/** The package's files for the host, and which of them are not there (not built). */
-export async function readBundle(): Promise<{ version: string; files: BundleFile[]; missing: string[] }> {
-  const root = await packageFolder();
+/** Whether a path in the package is one of those that go onto the host. */
+export function isContent(path: string): boolean {
+  return CONTENT.some(({ from, only }) => {
+    const within = path === from || path.startsWith(`${from}/`);
+    return within && (!only || only.test(`/${path}`)) && !path.endsWith(".mod.c");
+  });
+}
+
+/** The package's files for the host, and which of them are not there (not built). @param root its folder */
+export async function readBundle(
+  root?: string,
+): Promise<{ version: string; files: BundleFile[]; missing: string[] }> {
+  const folder = root ?? (await packageFolder());
   const files: BundleFile[] = [];
   const missing: string[] = [];
-  for (const { from, to, mode, only } of CONTENT) {
-    const all = await filesIn(join(root, from));
-    const found = all.filter((path) => !only || only.test(path)).filter((path) => !path.endsWith(".mod.c"));
+  for (const { from, to, mode } of CONTENT) {
+    const all = await filesIn(join(folder, from));
+    const found = all.filter((path) => isContent(relative(folder, path)));
     if (found.length === 0) missing.push(from);
     for (const source of found) {
-      const target = join(to, relative(resolve(root, from), source));
+      const target = join(to, relative(resolve(folder, from), source));
       files.push({ source, target, mode, sha256: await sha256(source) });
     }
   }
-  return { version: await packageVersion(), files, missing };
+  return { version: await packageVersion(folder), files, missing };
 }

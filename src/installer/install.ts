@@ -15,12 +15,14 @@ import { type HelloRun, runHello } from "./verify/hello.js";
 
 /** How the parts reach the world; a test puts its own in. */
 export interface Doors {
-  detect: (wishes: Wishes, found?: OnFacts) => Promise<HostFacts>;
-  runHello: (monitor: string, hello: string, device: string) => Promise<HelloRun>;
+  detect?: (wishes: Wishes, found?: OnFacts) => Promise<HostFacts>;
+  runHello?: (monitor: string, hello: string, device: string) => Promise<HelloRun>;
   checkpoint?: Checkpoint;
 }
 
 export interface InstallOptions {
+  /** What is installed; default: this package. */
+  version?: string;
   wishes: Wishes;
   report: Reporter;
   /** Show the plan and stop. */
@@ -51,7 +53,7 @@ function applyOptions({ report, signal }: Told, checkpoint?: Checkpoint): ApplyO
 }
 
 /** Reports how it ended, and returns that. */
-function ending(report: Reporter, prefix: string) {
+export function ending(report: Reporter, prefix: string) {
   return (outcome: Outcome, message: string, ...next: string[]): Outcome => {
     report({ type: "result", outcome, prefix, message, next });
     return outcome;
@@ -138,7 +140,8 @@ export async function install(options: InstallOptions): Promise<Outcome> {
   const { wishes, report } = options;
   const { prefix } = wishes;
   const end = ending(report, prefix);
-  report({ type: "start", action: "install", version: await packageVersion(), prefix });
+  const version = options.version ?? (await packageVersion());
+  report({ type: "start", action: "install", version, prefix });
   const found: OnFacts = (facts) => report({ type: "found", facts });
   const facts = await (options.doors?.detect ?? detect)(wishes, found);
   report({ type: "facts", facts });

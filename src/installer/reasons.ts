@@ -147,6 +147,18 @@ export const REASONS = {
     fix: "switch VT-x or SVM on in the firmware or the hypervisor, or use --device kkm",
   },
   "group-failed": { when: "group kkm cannot be made", fix: "make it by hand: groupadd -r kkm" },
+  "upgrade-file": {
+    when: "the file to upgrade from is not there, cut off, damaged, or no package of kontain-install",
+    fix: "name a package as `npm pack kontain-install` writes it, whole",
+  },
+  "upgrade-checksum": {
+    when: "the file to upgrade from has another SHA-256 than --sha256 or FILE.sha256 says",
+    fix: "download it again; if it stays so, do not use it",
+  },
+  "upgrade-older": {
+    when: "the file to upgrade from is older than what is installed",
+    fix: "uninstall first (kontain uninstall), then install the older one",
+  },
   "step-failed": { when: "a change could not be made", fix: "mend what the line names, then run this again" },
   "payload-failed": {
     when: "everything is in place, but the payload did not run",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The programs as a person or a script meets them: exit status, where lines go, what --json prints.
-import { writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "ava";
 import { execa } from "execa";
@@ -106,4 +106,48 @@ test("installs, shows what the payload printed, and goes without a trace; or is 
   t.regex(JSON.parse(version.stdout).monitor, /Kontain Monitor v/);
   t.is((await cli("kontain", "uninstall", "--yes", "--prefix", prefix)).exitCode, 0);
   t.deepEqual(await picture(folder), []);
+});
+
+/** This package as `npm pack` would write it, under another version and with one more example. */
+async function newerPackage(folder: string, version: string): Promise<string> {
+  const root = new URL("../../", import.meta.url).pathname;
+  const top = join(folder, "pack/package");
+  for (const name of ["build/bin/km", "build/tests/hello_test.km", "examples", "kkm", "LICENSE"]) {
+    await cp(join(root, name), join(top, name), { recursive: true });
+  }
+  await writeFile(join(top, "package.json"), JSON.stringify({ name: "kontain-install", version }));
+  await writeFile(join(top, "examples/new"), "new");
+  const file = join(folder, "kontain.tgz");
+  await execa("tar", ["--format=ustar", "-czf", file, "-C", join(folder, "pack"), "package"]);
+  return file;
+}
+
+test("upgrades an installation from a file, runs the payload of the new one, and goes without a trace", async (t) => {
+  const folder = await temporaryFolder(t);
+  const prefix = join(folder, "opt/kontain");
+  const usage = await cli("kontain", "upgrade", "--prefix", prefix);
+  t.is(usage.exitCode, 2);
+  t.regex(usage.stderr, /--from/);
+  t.is((await cli("kontain", "upgrade", "--from", "x", "--sha256", "12")).exitCode, 2);
+  if (!(await workingDevice())) return t.log("no device works on this machine: nothing can be installed");
+  await mkdir(join(folder, "opt"));
+  const before = await picture(join(folder, "opt"));
+  t.is((await cli("kontain-install", "--yes", "--prefix", prefix)).exitCode, 0);
+
+  const file = await newerPackage(folder, "9.0.0");
+  const run = await cli("kontain", "upgrade", "--from", file, "--yes", "--json", "--prefix", prefix);
+  t.is(run.exitCode, 0, run.stdout);
+  t.like(events(run.stdout).at(-1), { type: "result", outcome: "installed" });
+  const verified = events(run.stdout).find((event) => event.type === "verify");
+  t.true(verified?.type === "verify" && verified.run.stdout.startsWith("Hello, world\n"));
+  t.is(await readFile(join(prefix, "examples/new"), "utf8"), "new");
+  const version = await cli("kontain", "version", "--json", "--prefix", prefix);
+  t.like(JSON.parse(version.stdout), { installed: "9.0.0" });
+
+  await truncate(file, 1000);
+  const cut = await cli("kontain", "upgrade", "--from", file, "--yes", "--prefix", prefix);
+  t.is(cut.exitCode, 1);
+  t.regex(cut.stderr, /not upgraded: .*ends in the middle/);
+  t.is((await cli("kontain", "uninstall", "--yes", "--prefix", prefix)).exitCode, 0);
+  t.deepEqual(await picture(join(folder, "opt")), before);
 });

@@ -7,7 +7,7 @@ import { EXIT_STATUS, type Reporter } from "../../installer/ui/events.js";
 import { jsonReporter, plainReporter } from "../../installer/ui/plain.js";
 import { consent, interruption, UsageError, type Verb } from "../verb.js";
 
-interface Options {
+export interface InstallerOptions {
   prefix: string;
   device?: string;
   yes?: boolean;
@@ -27,7 +27,7 @@ interface Screen {
   close: () => Promise<void>;
 }
 
-function prefixOf(options: Options): string {
+export function prefixOf(options: InstallerOptions): string {
   const prefix = resolve(options.prefix);
   if (options.prefix === "" || prefix === "/") {
     throw new UsageError(`--prefix '${options.prefix}': name a folder of its own, e.g. ${DEFAULT_PREFIX}`);
@@ -36,7 +36,7 @@ function prefixOf(options: Options): string {
 }
 
 /** undefined: the best there is. */
-function deviceOf({ device }: Options): string | undefined {
+function deviceOf({ device }: InstallerOptions): string | undefined {
   if (device === undefined || device === "auto") return undefined;
   if (device === "kvm") return KVM;
   if (device === "kkm") return KKM;
@@ -45,12 +45,12 @@ function deviceOf({ device }: Options): string | undefined {
 }
 
 /** Whether a terminal is there that can be drawn on. */
-function canDraw(options: Options): boolean {
+function canDraw(options: InstallerOptions): boolean {
   const { TERM, CI } = process.env;
   return Boolean(process.stdout.isTTY) && !options.json && !options.verbose && TERM !== "dumb" && !CI;
 }
 
-async function screenOf(options: Options): Promise<Screen> {
+export async function screenOf(options: InstallerOptions): Promise<Screen> {
   if (canDraw(options)) {
     // The library that colours asks for this variable only (https://no-color.org has the other one).
     if (process.env.NO_COLOR) process.env.FORCE_COLOR = "0";
@@ -67,7 +67,7 @@ async function screenOf(options: Options): Promise<Screen> {
   return { report, consent: (question) => consent(question, options), close: async () => {} };
 }
 
-function addCommonOptions(command: Command): Command {
+export function addCommonOptions(command: Command): Command {
   return command
     .addOption(new Option("--prefix <dir>", "where the files go").default(DEFAULT_PREFIX))
     .option("-y, --yes", "do not ask before changing anything")
@@ -76,7 +76,7 @@ function addCommonOptions(command: Command): Command {
     .option("-v, --verbose", "list every file, and show what commands print");
 }
 
-async function runUninstall(options: Options): Promise<void> {
+async function runUninstall(options: InstallerOptions): Promise<void> {
   const prefix = prefixOf(options);
   const screen = await screenOf(options);
   try {
@@ -92,7 +92,7 @@ async function runUninstall(options: Options): Promise<void> {
   }
 }
 
-async function runInstall(options: Options): Promise<void> {
+async function runInstall(options: InstallerOptions): Promise<void> {
   const device = deviceOf(options);
   const wishes = {
     prefix: prefixOf(options),
@@ -131,7 +131,7 @@ export function defineInstall(command: Command): Command {
       "after",
       "\nExit status: 0 done, 1 failed, 2 wrong usage, 3 this host cannot, 4 not agreed to, 130 interrupted.",
     )
-    .action((options: Options) => (options.uninstall ? runUninstall(options) : runInstall(options)));
+    .action((options: InstallerOptions) => (options.uninstall ? runUninstall(options) : runInstall(options)));
 }
 
 function defineUninstall(command: Command): Command {

@@ -35,7 +35,8 @@ export interface DetectDoors {
 /** Told of facts as they are found. */
 export type OnFacts = (found: Partial<HostFacts>) => void;
 
-async function realDoors(): Promise<DetectDoors> {
+/** This machine and this package. */
+export async function realDoors(): Promise<DetectDoors> {
   const bundle = await readBundle();
   const built = (target: string) => bundle.files.find((file) => file.target === target)?.source;
   const [monitor, hello] = [built(MONITOR), built(HELLO)];
