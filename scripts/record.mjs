@@ -6,7 +6,8 @@
 import { spawn } from "node:child_process";
 import { renameSync, writeFileSync } from "node:fs";
 
-const COLUMNS = 112;
+/** Of the terminal; RECORD_COLUMNS names another number. */
+const COLUMNS = Number(process.env.RECORD_COLUMNS ?? 112);
 const ESCAPE = String.fromCharCode(27);
 /** A control sequence, another escape, or one character. */
 const PIECES = new RegExp(`${ESCAPE}\\[([?0-9;]*)([a-zA-Z])|${ESCAPE}[^[]|[\\s\\S]`, "gu");

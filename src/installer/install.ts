@@ -124,14 +124,15 @@ async function applyAndVerify(
 function pathHint(prefix: string): string[] {
   const bin = dirname(join(prefix, MONITOR));
   if ((process.env.PATH ?? "").split(delimiter).includes(bin)) return [];
-  return [`for \`km\` as a word: export PATH=${bin}:$PATH`];
+  return [`path: export PATH=${bin}:$PATH`];
 }
 
 function installedHints(decided: Plan): string[] {
   const option = decided.prefix === DEFAULT_PREFIX ? "" : ` --prefix ${decided.prefix}`;
   return [
-    `try: ${join(decided.prefix, MONITOR)} /bin/echo hello     undo: npx kontain uninstall${option}`,
+    `try:  ${join(decided.prefix, MONITOR)} /bin/echo hello`,
     ...pathHint(decided.prefix),
+    `undo: npx kontain uninstall${option}`,
   ];
 }
 

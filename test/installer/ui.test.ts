@@ -124,7 +124,7 @@ test("the last screen says what changed and what to do next; finished steps stay
   t.regex(shown, /│ Hello, world/);
   t.regex(shown, /installed 0\.1\.0/);
   t.regex(shown, /load .*\/dev\/kkm is 0660 root:kkm/);
-  t.regex(shown, /try: km/);
+  t.regex(shown, /try: +km/);
   t.is(model.work, null);
 });
 

@@ -16,46 +16,60 @@ function colored(mark: Mark): { color?: string } {
   return color ? { color } : {};
 }
 
-function Fact({ row }: { row: Row }): ReactNode {
+/** A sign, a name and a text, each in its column; long texts go on in theirs. */
+function Line({
+  sign,
+  name,
+  children,
+}: {
+  sign: ReactNode;
+  name: ReactNode;
+  children: ReactNode;
+}): ReactNode {
   return (
     <Box>
-      <Text {...colored(row.mark)}> {SIGN[row.mark]} </Text>
-      <Box width={11} flexShrink={0}>
-        <Text dimColor>{row.name}</Text>
+      <Box width={3} flexShrink={0}>
+        {sign}
       </Box>
-      <Text>{row.text}</Text>
+      <Box width={11} flexShrink={0}>
+        {name}
+      </Box>
+      <Box flexShrink={1}>
+        <Text>{children}</Text>
+      </Box>
     </Box>
   );
 }
 
-function PlanView({ plan }: { plan: Plan }): ReactNode {
-  const lines = describePlan(plan, false);
+function Fact({ row }: { row: Row }): ReactNode {
+  const sign = <Text {...colored(row.mark)}> {SIGN[row.mark]}</Text>;
   return (
-    <Box flexDirection="column" marginTop={1}>
+    <Line sign={sign} name={<Text dimColor>{row.name}</Text>}>
+      {row.text}
+    </Line>
+  );
+}
+
+function PlanLine({ verb, color, text }: { verb: string; color: string; text: string }): ReactNode {
+  return (
+    <Line sign={<Text> </Text>} name={<Text color={color}>{verb}</Text>}>
+      {text}
+    </Line>
+  );
+}
+
+function PlanView({ plan }: { plan: Plan }): ReactNode {
+  return (
+    <Box flexDirection="column" marginTop={1} marginBottom={1}>
       <Text>
         <Text bold>plan</Text> {plan.device}, because {plan.because}
       </Text>
-      {lines.map(({ verb, text }) => (
-        <Box key={`${verb} ${text}`}>
-          <Box width={12} flexShrink={0}>
-            <Text color="cyan"> {verb}</Text>
-          </Box>
-          <Text>{text}</Text>
-        </Box>
+      {describePlan(plan, false).map(({ verb, text }) => (
+        <PlanLine key={`${verb} ${text}`} verb={verb} color="cyan" text={text} />
       ))}
-      <Box>
-        <Box width={12} flexShrink={0}>
-          <Text color="cyan"> run</Text>
-        </Box>
-        <Text>the hello payload on {plan.device}</Text>
-      </Box>
+      <PlanLine verb="run" color="cyan" text={`the hello payload on ${plan.device}`} />
       {plan.notes.map((note) => (
-        <Box key={note}>
-          <Box width={12} flexShrink={0}>
-            <Text color="yellow"> note</Text>
-          </Box>
-          <Text>{note}</Text>
-        </Box>
+        <PlanLine key={note} verb="note" color="yellow" text={note} />
       ))}
     </Box>
   );
@@ -64,7 +78,12 @@ function PlanView({ plan }: { plan: Plan }): ReactNode {
 function Output({ item }: { item: Extract<Item, { kind: "output" }> }): ReactNode {
   return (
     <Box flexDirection="column">
-      <Text dimColor> $ {item.command}</Text>
+      <Box>
+        <Box width={3} flexShrink={0}>
+          <Text dimColor> $</Text>
+        </Box>
+        <Text dimColor>{item.command}</Text>
+      </Box>
       {item.lines.map((line, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: lines are printed once and may repeat
         <Text key={at}>
@@ -106,7 +125,13 @@ function Result({ item }: { item: Extract<Item, { kind: "result" }> }): ReactNod
     );
   }
   return (
-    <Box flexDirection="column" borderStyle="round" borderColor={fine ? "green" : "yellow"} paddingX={1}>
+    <Box
+      flexDirection="column"
+      borderStyle="round"
+      borderColor={fine ? "green" : "yellow"}
+      paddingX={1}
+      marginTop={1}
+    >
       <Text bold>{item.message}</Text>
       {item.changed.map((line) => (
         <Text key={line} dimColor>
@@ -114,10 +139,22 @@ function Result({ item }: { item: Extract<Item, { kind: "result" }> }): ReactNod
         </Text>
       ))}
       {item.next.map((line) => (
-        <Text key={line} color="cyan">
-          {line}
-        </Text>
+        <Next key={line} line={line} />
       ))}
+    </Box>
+  );
+}
+
+/** "try: km ..." in two columns; other lines as they are. */
+function Next({ line }: { line: string }): ReactNode {
+  const [, label, text] = /^(\w+:) +(.*)$/s.exec(line) ?? [];
+  if (!label) return <Text color="cyan">{line}</Text>;
+  return (
+    <Box>
+      <Box width={6} flexShrink={0}>
+        <Text dimColor>{label}</Text>
+      </Box>
+      <Text color="cyan">{text}</Text>
     </Box>
   );
 }
@@ -209,7 +246,7 @@ function Asking({ plan, question }: { plan: Plan; question: string | null }): Re
 
 function Keys({ question }: { question: string }): ReactNode {
   return (
-    <Box marginTop={1}>
+    <Box>
       <Text>
         {question} <Text color="green">enter</Text> yes <Text color="red">n</Text> no
       </Text>
