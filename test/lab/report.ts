@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lab's results as a table kernel x suite, as details, as one line.
+// The lab's results as a table suite x kernel, as details, as one line.
 
 import type { Outcome, SuiteResult } from "./run-suite.js";
 
@@ -36,21 +36,24 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
-/** @param otherwise what stands where there is no result */
+/**
+ * A row for each suite, a column for each kernel, of which there are fewer.
+ * @param otherwise what stands where there is no result
+ */
 export function table(
   kernelIds: readonly string[],
   suiteNames: readonly string[],
   results: readonly SuiteResult[],
   otherwise: (kernel: string, suite: string) => string,
 ): string {
-  const rows = kernelIds.map((kernel) => {
-    const cells = suiteNames.map((suite) => {
+  const rows = suiteNames.map((suite) => {
+    const cells = kernelIds.map((kernel) => {
       const result = results.find((one) => one.kernel === kernel && one.suite === suite);
       return result ? cellText(result) : otherwise(kernel, suite);
     });
-    return [kernel, ...cells];
+    return [suite, ...cells];
   });
-  return columns([["kernel", ...suiteNames], ...rows]);
+  return columns([["suite", ...kernelIds], ...rows]);
 }
 
 /** Everything a reader needs about what did not pass. */

@@ -157,7 +157,7 @@ test("the report shows every outcome, and where to look", (t) => {
   ];
   t.is(
     table(["a", "b"], ["boot", "kvm"], results, (kernel, suite) => `${kernel}${suite}?`),
-    ["kernel  boot        kvm", "a       pass 1.3 s  fail 2.0 s", "b       skip        bkvm?"].join("\n"),
+    ["suite  a           b", "boot   pass 1.3 s  skip", "kvm    fail 2.0 s  bkvm?"].join("\n"),
   );
   t.is(
     details(results),
