@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Configuration files of others: read strictly, and when they are broken say where.
 import { parse, TomlError } from "smol-toml";
+import { jsonFault } from "./json-fault.js";
 
 export class ConfigError extends Error {
   override name = "ConfigError";
@@ -21,12 +22,9 @@ export function parseJsonObject(text: string, path: string): Record<string, unkn
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const offset = /position (\d+)/.exec(message)?.[1];
-    const at = placeIn(text, offset === undefined ? text.trimEnd().length : Number(offset));
-    const what = message.split(/ in JSON| at position| \(line/)[0];
-    throw new ConfigError(`${path}:${at}: not valid JSON: ${what}`);
+  } catch {
+    const { offset, what } = jsonFault(text) ?? { offset: 0, what: "it cannot be read" };
+    throw new ConfigError(`${path}:${placeIn(text, offset)}: not valid JSON: ${what}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ConfigError(`${path}:1:1: holds no JSON object`);

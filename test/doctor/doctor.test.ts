@@ -2,7 +2,7 @@
 // Every check on a healthy host and on one where it is not ok; crashes; what is printed; the real machine.
 import { readdirSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { hostname } from "node:os";
+import { hostname, userInfo } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import test, { type ExecutionContext } from "ava";
@@ -13,6 +13,7 @@ import { CHECKS } from "../../src/doctor/checks.js";
 import { markdown, reportLines, summary } from "../../src/doctor/report.js";
 import { exitStatus, type Result, runChecks } from "../../src/doctor/run.js";
 import { detect } from "../../src/installer/detect/detect.js";
+import { ETC_FILES } from "../../src/installer/etc.js";
 import {
   COMMON,
   cpu,
@@ -189,12 +190,46 @@ test("the archive has results and facts, and neither names nor contents of confi
   }
 });
 
+test("secrets planted wherever an installation or a check looks are not in the archive", async (t) => {
+  let planted = 0;
+  const secret = () => `hunter2-${++planted}`;
+  // Whole and broken: what is wrong with a file is told without quoting it.
+  const configurations = (broken: string) => ({
+    "/etc/docker/daemon.json": `{"proxies": {"http-proxy": "http://u:${secret()}@proxy"}${broken} "${secret()}`,
+    "/etc/containerd/config.toml": `version = 2\n[plugins.registry]\npassword = "${secret()}"\n${broken} ${secret()}`,
+    "/etc/containers/containers.conf.d/50-kontain.conf": `# ${secret()}\n`,
+  });
+  const hooks = Object.fromEntries(ETC_FILES.map((path) => [path, `# ${secret()}\n`]));
+  for (const files of [configurations(""), configurations("\n, oops"), hooks]) {
+    const context = await contextOf({
+      ...HEALTHY,
+      user: { uid: 1000, name: "annabella", groups: ["annabella"], sudo: "bertrand" },
+      files: { ...HEALTHY.files, ...files },
+      commands: {
+        ...HEALTHY.commands,
+        "docker --version": "Docker version 28.0.4, build b8034c0",
+        "containerd --version": "containerd 1.7.27",
+        "podman --version": "podman version 5.0.0",
+      },
+    });
+    context.env = {
+      PATH: "/usr/bin",
+      AWS_SECRET_ACCESS_KEY: secret(),
+      HTTPS_PROXY: `http://u:${secret()}@p`,
+    };
+    const text = await bundleText(context, await runChecks(CHECKS, context));
+    for (const word of ["hunter2", "annabella", "bertrand"]) t.false(text.includes(word), word);
+  }
+  t.true(planted > 20, `${planted} secrets`);
+});
+
 const PROGRAM = new URL("../../src/cli/kontain.ts", import.meta.url).pathname;
 
 function doctor(...args: string[]) {
   return execa(process.execPath, ["--import=tsx", PROGRAM, "doctor", ...args], {
     reject: false,
     stdin: "ignore",
+    env: { GITHUB_TOKEN: "hunter2", HTTP_PROXY: "http://u:hunter2@localhost:1" },
   });
 }
 
@@ -234,9 +269,13 @@ test("--only takes ids and groups; --list lists; a wrong name is one line and st
 
 test("--bundle writes an archive for its owner only", async (t) => {
   const path = join(await temporaryFolder(t), "report.json.gz");
-  const run = await doctor("--offline", "--bundle", path, "--only", "KKM-CPU");
+  const run = await doctor("--offline", "--bundle", path, "--only", "KKM-CPU,KKM-MON-005");
   t.is(run.exitCode, 0, run.stderr);
+  const text = gunzipSync(await readFile(path)).toString();
+  for (const value of ["hunter2", hostname(), userInfo().username]) {
+    if (value.length > 4) t.false(text.includes(value), value);
+  }
   t.is((await stat(path)).mode & 0o777, 0o600);
   const read = JSON.parse(gunzipSync(await readFile(path)).toString()) as { results: Result[] };
-  t.true(read.results.every(({ id }) => id.startsWith("KKM-CPU-")));
+  t.true(read.results.every(({ id }) => /^KKM-(CPU-|MON-005)/.test(id)));
 });

@@ -3,6 +3,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { ConfigError, parseJsonObject, parseTomlTable } from "../../src/base/config-text.js";
+import { jsonFault } from "../../src/base/json-fault.js";
 import { parseCompiler } from "../../src/installer/detect/build.js";
 import { CLOUDS, HYPERVISORS } from "../../src/installer/detect/clouds.js";
 import { compareKernels, newestKernel, parseKernel } from "../../src/installer/detect/kernel.js";
@@ -185,6 +186,69 @@ test("broken JSON is named with line and column", (t) => {
         t.true(error instanceof ConfigError && /^F:\d+:\d+: /.test(error.message), String(error));
       }
     }),
+  );
+});
+
+test("the place of a fault in JSON is the first token that does not fit, and nothing of the text is quoted", (t) => {
+  const table: [text: string, place: string, what: RegExp][] = [
+    ['{"a": hunter2}', "1:7", /unexpected word/],
+    ['{"a": tru}', "1:7", /unexpected word/],
+    ['{"a": }', "1:7", /unexpected "}"/],
+    ['{"a": 1 "b": 2}', "1:9", /unexpected text in quotes/],
+    ['{"a" 1}', "1:6", /":" is missing/],
+    ["{'a': 1}", "1:2", /unexpected word or character/],
+    ['{"a": 01}', "1:7", /unexpected/],
+    ['{"a": "hunter2\n"}', "1:7", /unexpected/],
+    ['{"a": 1}\n{"b": 2}', "2:1", /unexpected "{"/],
+    ['{"a": [1, 2', "1:12", /ends too early/],
+    ["[1,]", "1:4", /unexpected "]"/],
+  ];
+  for (const [text, place, what] of table) {
+    const error = t.throws(() => parseJsonObject(text, "F"), { instanceOf: ConfigError }, text);
+    t.true(error?.message.startsWith(`F:${place}: not valid JSON: `), `${text}: ${error?.message}`);
+    t.regex(error?.message ?? "", what);
+    t.false(error?.message.includes("hunter2"));
+  }
+});
+
+test("a fault is found exactly where JSON.parse finds one", (t) => {
+  const pieces = fc.array(
+    fc.constantFrom(
+      "{",
+      "}",
+      "[",
+      "]",
+      ",",
+      ":",
+      '"a"',
+      '"',
+      "1",
+      "-0.5e3",
+      "01",
+      "true",
+      "nul",
+      " ",
+      "\n",
+      "\\",
+      "é",
+    ),
+  );
+  const texts = fc.oneof(
+    pieces.map((all) => all.join("")),
+    fc.json(),
+    fc.string(),
+  );
+  fc.assert(
+    fc.property(texts, (text) => {
+      let valid = true;
+      try {
+        JSON.parse(text);
+      } catch {
+        valid = false;
+      }
+      t.is(jsonFault(text) === undefined, valid, text);
+    }),
+    { numRuns: 2000 },
   );
 });
 
