@@ -6,7 +6,16 @@ import { accessSync, constants, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Folders under test/ whose tests start machines. */
-const MACHINE_SUITES = ["badinput", "conformance", "machine", "monitor", "programs", "servers", "syscalls"];
+const MACHINE_SUITES = [
+  "badinput",
+  "conformance",
+  "machine",
+  "monitor",
+  "programs",
+  "servers",
+  "suites",
+  "syscalls",
+];
 
 const DEVICES = ["/dev/kontain", "/dev/kvm", "/dev/kkm"];
 const HELLO = ["build/bin/km", "build/tests/hello_test.km"];
