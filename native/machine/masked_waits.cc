@@ -7,6 +7,7 @@
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
 #include "native/syscalls/syscalls.h"
+#include "native/syscalls/waiting.h"
 
 namespace km {
 namespace {
@@ -60,11 +61,15 @@ int64_t sys_rt_sigtimedwait(GuestThread& thread, const uint64_t args[6]) {
 int64_t sys_ppoll(GuestThread& thread, const uint64_t args[6]) {
   if (args[1] > 0x7fffffff / 8) return -EINVAL;
   if (bad(args[0], args[1] * 8) || bad(args[2], 16)) return -EFAULT;
-  return wait_with_mask(thread, SYS_ppoll, args, 3, args[4]);
+  PolledFds fds;
+  fds.load(args[0], static_cast<uint32_t>(args[1]));
+  const uint64_t call[6] = {fds.address(), args[1], args[2], args[3], args[4], 0};
+  return fds.store(wait_with_mask(thread, SYS_ppoll, call, 3, args[4]));
 }
 
 int64_t sys_pselect6(GuestThread& thread, const uint64_t args[6]) {
   if (bad(args[1], 128) || bad(args[2], 128) || bad(args[3], 128) || bad(args[4], 16)) return -EFAULT;
+  if (selects_private_fd(args)) return -EBADF;
   struct {
     uint64_t mask, size;
   } pack{};

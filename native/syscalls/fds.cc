@@ -6,11 +6,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <iterator>
 
 #include "native/base/fd_copies.h"
 #include "native/base/private_fd.h"
 #include "native/syscalls/internal.h"
+#include "native/syscalls/waiting.h"
 
 namespace km {
 namespace {
@@ -79,6 +81,52 @@ int64_t sys_fcntl(GuestThread& thread, const uint64_t args[6]) {
   }
   log_refused_once("fcntl command", static_cast<uint32_t>(cmd));
   return -EINVAL;
+}
+
+// --- descriptors inside arrays and sets ------------------------------------------------------------------------------
+
+bool PolledFds::load(uint64_t addr, uint64_t count) {
+  constexpr int kNoDescriptor = 0x7fffffff;
+  addr_ = addr;
+  if (count > kMost) return false;
+  copied_.resize(count);
+  if (count != 0 && copy_from_guest(copied_.data(), addr, count * sizeof(pollfd)) != 0) return false;
+  for (pollfd& entry : copied_)
+    if (is_private_fd(entry.fd)) entry.fd = kNoDescriptor;
+  readable_ = true;
+  return true;
+}
+
+uint64_t PolledFds::address() const { return readable_ ? word(copied_.data()) : kNowhere; }
+
+int64_t PolledFds::store(int64_t result) const {
+  for (size_t i = 0; result >= 0 && i < copied_.size(); i++) {
+    const uint64_t at = addr_ + i * sizeof(pollfd) + offsetof(pollfd, revents);
+    if (int error = copy_to_guest(at, &copied_[i].revents, sizeof(copied_[i].revents)); error != 0) return error;
+  }
+  return result;
+}
+
+int64_t sys_poll(GuestThread& thread, const uint64_t args[6]) {
+  PolledFds fds;
+  fds.load(args[0], static_cast<uint32_t>(args[1]));
+  return fds.store(forward(thread, SYS_poll, fds.address(), args[1], args[2]));
+}
+
+bool selects_private_fd(const uint64_t args[6]) {
+  const int n = static_cast<int>(args[0]);
+  for (int fd = next_private_fd(0); fd >= 0 && fd < n; fd = next_private_fd(static_cast<unsigned>(fd) + 1)) {
+    for (unsigned set = 1; set <= 3; set++) {
+      uint8_t byte = 0;
+      const uint64_t at = args[set] + static_cast<unsigned>(fd) / 8;
+      if (args[set] != 0 && copy_from_guest(&byte, at, 1) == 0 && (byte >> (fd % 8) & 1)) return true;
+    }
+  }
+  return false;
+}
+
+int64_t sys_select(GuestThread& thread, const uint64_t args[6]) {
+  return selects_private_fd(args) ? -EBADF : forward_syscall(thread, SYS_select, args);
 }
 
 }  // namespace km

@@ -35,8 +35,16 @@ int64_t reviewed(int64_t fd, uint64_t flags, bool magic) {
 /// ENOSYS, EPERM: kernels before 5.6, and container runtimes that do not know openat2.
 bool needs_second_try(int64_t result) { return result == -ELOOP || result == -ENOSYS || result == -EPERM; }
 
+/// What a short path of the payload means; long ones name nothing special.
+PathView view_of(uint64_t path) {
+  char text[64];
+  if (path == 0 || copy_string_from_guest(text, path, sizeof(text)) < 0) return {};
+  return view_path(text);
+}
+
 int64_t open_at(GuestThread& thread, uint64_t dir, uint64_t path, uint64_t flags, uint64_t mode) {
   flags = static_cast<uint32_t>(flags);
+  if (view_of(path).hidden) return -ENOENT;
   open_how how{};
   how.flags = (flags & kOpenFlags) | kLargeFile;
   if (how.flags & O_PATH) how.flags &= kPathFlags;
@@ -46,13 +54,6 @@ int64_t open_at(GuestThread& thread, uint64_t dir, uint64_t path, uint64_t flags
   if (!needs_second_try(fd)) return reviewed(fd, flags, false);
   fd = forward(thread, SYS_openat, dir, path, flags, mode);
   return reviewed(fd, flags, true);
-}
-
-/// What a short path of the payload means; long ones name nothing special.
-PathView view_of(uint64_t path) {
-  char text[64];
-  if (path == 0 || copy_string_from_guest(text, path, sizeof(text)) < 0) return {};
-  return view_path(text);
 }
 
 /// Forwards (args with a path at `index`) so that the payload's exe link means its program. `follows`: the call goes
@@ -104,6 +105,7 @@ int64_t sys_openat2(GuestThread& thread, const uint64_t args[6]) {
   if (size < sizeof(open_how)) return -EINVAL;
   if (size > sizeof(in)) return -E2BIG;
   if (int error = copy_from_guest(&in, args[2], size); error != 0) return error;
+  if (view_of(args[1]).hidden) return -ENOENT;
   open_how how = in.how;
   in.how.resolve |= RESOLVE_NO_MAGICLINKS;
   int64_t fd = forward(thread, SYS_openat2, args[0], args[1], word(&in), size);

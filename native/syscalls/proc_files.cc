@@ -128,7 +128,7 @@ bool is_disguised(int fd, const struct stat& st) {
 
 int64_t deny(int fd, const char* link) {
   static std::atomic<int> lines{0};
-  if (lines.fetch_add(1, std::memory_order_relaxed) < 16) KM_LOG("opening %s is refused: it leads to memory", link);
+  if (lines.fetch_add(1, std::memory_order_relaxed) < 16) KM_LOG("opening %s is refused: it leads to the monitor or to memory", link);
   host_syscall(SYS_close, fd_word(fd));
   return -EACCES;
 }
@@ -184,6 +184,14 @@ const struct stat* monitor_stat() {
   return known ? &st : nullptr;
 }
 
+/// True when a file is the device the machine was made on: reached through a descriptor of a monitor, for the payload's
+/// own would be a name in /dev.
+bool is_device(const struct stat& st) {
+  struct stat device;
+  return S_ISCHR(st.st_mode) && process().driver != nullptr &&
+         host_syscall(SYS_fstat, fd_word(process().driver->fd()), word(&device)) == 0 && same_file(st, device);
+}
+
 /// True when a regular file is one the monitor has open and the payload was not given (log, state): reached through
 /// /proc/self/fd/N.
 bool is_private_file(const struct stat& st) {
@@ -198,7 +206,9 @@ bool is_private_file(const struct stat& st) {
 /// A file reached through a magic link (/proc/PID/exe, fd/N, ...).
 int64_t review_magic(int fd, int flags) {
   struct stat st;
-  if (host_syscall(SYS_fstat, fd_word(fd), word(&st)) != 0 || !S_ISREG(st.st_mode)) return fd;
+  if (host_syscall(SYS_fstat, fd_word(fd), word(&st)) != 0) return fd;
+  if (is_device(st)) return deny(fd, "a descriptor of the monitor");
+  if (!S_ISREG(st.st_mode)) return fd;
   const struct stat* monitor = monitor_stat();
   if (monitor != nullptr && same_file(st, *monitor)) {
     int64_t program = host_syscall(SYS_openat, fd_word(AT_FDCWD), word(process().exe_path.c_str()),
@@ -229,8 +239,10 @@ int64_t review_opened_fd(int fd, int flags, bool magic) {
 
 PathView view_path(const char* path) {
   PathView view;
-  if (strncmp(path, "/proc/", 6) != 0) return view;
-  std::vector<std::string_view> parts = parts_of(path + 6);
+  const bool short_name = strncmp(path, "/dev/fd/", 8) == 0;  // a link to /proc/self/fd
+  if (!short_name && strncmp(path, "/proc/", 6) != 0) return view;
+  std::vector<std::string_view> parts = parts_of(path + (short_name ? 5 : 6));
+  if (short_name) parts.insert(parts.begin(), "self");
   if (parts.size() < 2) return view;
   const bool self = parts[0] == "self" || parts[0] == "thread-self" ||
                     (is_number(parts[0]) && atoi(std::string(parts[0]).c_str()) == getpid());

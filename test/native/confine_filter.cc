@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <set>
 
+#include "native/confine/confine.h"
 #include "native/confine/filter.h"
 #include "native/syscalls/allowed.h"
 #include "native/syscalls/ioctl_table.h"
@@ -187,11 +188,35 @@ void endings() {
   CHECK(in_child(gentle, catching(int80)) == 50);
 }
 
+/// What the user reads when the monitor does what it must not.
+void last_words() {
+  int ends[2];
+  CHECK(pipe(ends) == 0);
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    std::string why;
+    if (!apply(Limits{}, false, -1, &why) || filter_length() == 0) _exit(92);
+    syscall(SYS_ptrace, 0, 0, 0, 0);
+    _exit(93);
+  }
+  close(ends[1]);
+  char text[512] = "";
+  const ssize_t length = read(ends[0], text, sizeof text - 1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(length > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+  CHECK_SEEN(strstr(text, "km: the monitor asked the host for system call 101 (ptrace), which") == text, text);
+  CHECK_SEEN(strchr(text, '\n') == text + length - 1, text);
+}
+
 }  // namespace
 
 int main() {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 1;
   endings();
+  last_words();
   struct sigaction action {};
   action.sa_sigaction = on_forbidden;
   action.sa_flags = SA_SIGINFO;

@@ -69,6 +69,8 @@ const ACCEPTED: Readonly<Record<string, readonly string[]>> = {
   "wait-for-signal": [],
   "dump-shutdown": ["--dump-shutdown"],
   "core-on-err": ["--core-on-err"],
+  landlock: ["--landlock=/:rw"],
+  seccomp: ["--seccomp=log"],
   vendorid: ["--vendorid"],
   version: [],
   help: [],

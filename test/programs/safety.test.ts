@@ -188,3 +188,106 @@ test.serial("what helps the monitor dies with it", async (t) => {
   for (let i = 0; i < 600 && helpers.some(alive); i++) await sleep(100);
   t.deepEqual(helpers.filter(alive), []);
 });
+
+test.serial("no descriptor of the monitor is behind any door", async (t) => {
+  t.timeout(600_000);
+  const doors = payload("bad/descriptor_doors");
+  const planted = await here.run({ command: [doors, "planted"], cwd: "/", seconds: 60 });
+  const found = planted.stdout.toString().match(/^OPEN /gm)?.length ?? 0;
+  t.true(found >= 28, `natively each door shows a planted one: ${planted.stdout}`);
+  const outcome = await here.run({
+    command: [KM, "-k", "none", ...DEVICE_OPTIONS, doors],
+    cwd: "/",
+    seconds: 300,
+  });
+  t.is(outcome.stdout.toString(), "done\n");
+  t.is(outcome.status, 0, outcome.stderr);
+});
+
+const shell = (options: readonly string[], script: string, cwd = "/"): Promise<Outcome> =>
+  here.run({ command: [KM, ...options, ...DEVICE_OPTIONS, "/bin/sh", "-c", script], cwd, seconds: 120 });
+
+/** The lines of /proc/self/status about it: of a shell, of its child, and of the program it turns into. */
+const FILTERS = "grep -E '^(NoNewPrivs|Seccomp_filters):' /proc/self/status";
+
+test.serial("the filter is on, gains nothing back, and does not grow over fork and exec", async (t) => {
+  const native = await here.run({ command: ["/bin/sh", "-c", FILTERS], cwd: "/", seconds: 60 });
+  const before = Number(/Seccomp_filters:\s+(\d+)/.exec(native.stdout.toString())?.[1] ?? 0);
+  const { stdout, stderr } = await shell(
+    [],
+    `${FILTERS}; /bin/sh -c "${FILTERS}; ${FILTERS}"; exec ${FILTERS}`,
+  );
+  const wanted = `NoNewPrivs:\t1\nSeccomp_filters:\t${before + 1}\n`;
+  t.is(stdout.toString(), wanted.repeat(4), stderr);
+  const off = await shell(["--seccomp=off"], FILTERS);
+  t.is(off.stdout.toString(), `NoNewPrivs:\t1\nSeccomp_filters:\t${before}\n`);
+});
+
+test.serial("rights can be dropped under no_new_privs", async (t) => {
+  if (process.getuid?.() !== 0) return void t.pass("only root has rights to drop");
+  const { stdout, stderr } = await shell(
+    [],
+    "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'id -u; id -g'",
+  );
+  t.is(stdout.toString(), "65534\n65534\n", stderr);
+});
+
+test.serial("a namespace of users is not to be had, with and without the filter", async (t) => {
+  for (const options of [[], ["--seccomp=off"]]) {
+    const { status, stderr } = await shell(options, "unshare --user true");
+    t.is(status, 1);
+    t.regex(stderr, /unshare failed: Operation not permitted/);
+  }
+});
+
+const MISSING = /--landlock: this kernel has no Landlock/;
+
+test.serial("--landlock limits files, for all that is started as well", async (t) => {
+  await inScratch(async (directory) => {
+    const inside = `${directory}/in`;
+    const script = `
+      mkdir ${inside}/made && echo text > ${inside}/made/file && cat ${inside}/made/file
+      (cat ${directory}/secret || echo no reading) 2>/dev/null
+      (echo x > ${directory}/new || echo no writing) 2>/dev/null
+      (echo x > /usr/new || echo no writing below a folder to read) 2>/dev/null
+      (ls ${directory} || echo no listing) 2>/dev/null
+      (mv ${inside}/made/file ${directory}/moved || echo no moving) 2>/dev/null
+      (/bin/sh -c 'cat ${directory}/secret' || echo no reading in a child) 2>/dev/null
+      (mount -t tmpfs none ${inside} || echo no mounting) 2>/dev/null
+      exec /bin/sh -c 'cat ${directory}/secret 2>/dev/null || echo no reading after exec'`;
+    await here.run({
+      command: ["/bin/sh", "-c", "mkdir in; echo secret > secret"],
+      cwd: directory,
+      seconds: 60,
+    });
+    const rules = ["/usr:ro", "/lib:ro", "/lib64:ro", "/etc:ro", "/dev/null:rw", `${inside}:rw`];
+    const outcome = await shell(
+      rules.map((rule) => `--landlock=${rule}`),
+      script,
+    );
+    if (MISSING.test(outcome.stderr)) return void t.log(`not tried: ${outcome.stderr}`);
+    t.deepEqual(outcome.stdout.toString().trim().split("\n"), [
+      "text",
+      "no reading",
+      "no writing",
+      "no writing below a folder to read",
+      "no listing",
+      "no moving",
+      "no reading in a child",
+      "no mounting",
+      "no reading after exec",
+    ]);
+    const without = await shell([], `cat ${directory}/secret`);
+    t.is(without.stdout.toString(), "secret\n", "the rules and nothing else kept it");
+  });
+  t.pass();
+});
+
+test.serial("--landlock names what it cannot use", async (t) => {
+  const missing = await shell(["--landlock=/no/such/folder:ro"], "true");
+  t.regex(
+    missing.stderr,
+    /^km: --landlock: (\/no\/such\/folder: No such file or directory|this kernel)[^\n]*\n$/,
+  );
+  t.is(missing.status, 1);
+});

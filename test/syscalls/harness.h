@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <linux/aio_abi.h>
 #include <linux/audit.h>
 #include <linux/close_range.h>
@@ -158,6 +159,11 @@ inline unsigned check_copies(int64_t nr, const uint64_t args[6]) {
       for (uint64_t i = 0; i < args[2]; i++)
         check_message(reinterpret_cast<const mmsghdr*>(args[1])[i].msg_hdr, nr == SYS_sendmmsg);
       return 2;
+    case SYS_poll: case SYS_ppoll:
+      if (args[0] == kNowhere) return 1;
+      for (uint64_t i = 0; i < static_cast<uint32_t>(args[1]); i++)
+        must(!is_private_fd(reinterpret_cast<const pollfd*>(args[0])[i].fd), "polled descriptor", i);
+      return 1;
     case SYS_timer_create: return 2;
     case SYS_mq_notify: {
       const auto* event = reinterpret_cast<const uint64_t*>(args[1]);
