@@ -165,7 +165,8 @@ async function user(): Promise<HostUser> {
   const uid = process.getuid?.() ?? -1;
   const ids = process.getgroups?.() ?? [];
   const groups = await Promise.all(ids.map((id) => nameOf(id, "/etc/group")));
-  const sudo = process.env.SUDO_USER;
+  // It becomes an argument of usermod(8), and anybody can set a variable.
+  const sudo = process.env.SUDO_USER?.match(/^[a-z_][a-z0-9_.-]*\$?$/i)?.[0];
   const common = { uid, groups, ...(sudo && sudo !== "root" ? { sudo } : {}) };
   try {
     return { ...common, name: userInfo().username };

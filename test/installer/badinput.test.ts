@@ -10,7 +10,7 @@ import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import type { BundleFile } from "../../src/installer/facts.js";
 import { install } from "../../src/installer/install.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
-import { host, picture, plant, temporaryFolder } from "./fixtures.js";
+import { host, picture, plant, skipped, temporaryFolder } from "./fixtures.js";
 
 const RAN = { works: true, command: "", stdout: "", problem: "" };
 
@@ -63,7 +63,7 @@ test("a disk that fills up on the way: said so, and nothing is left", async (t) 
   const mounted = await execa("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], {
     reject: false,
   });
-  if (mounted.exitCode !== 0) return t.log("skipped: no file system can be mounted here");
+  if (mounted.exitCode !== 0) return skipped(t, "no file system can be mounted here");
   try {
     await plant(folder, { mine: "mine" });
     const before = await picture(folder);

@@ -14,7 +14,7 @@ import { CONTAINERD_DROP_IN } from "../../src/installer/etc.js";
 import type { HostFacts } from "../../src/installer/facts.js";
 import { withContainerdRuntime } from "../../src/installer/plan/containerd.js";
 import { plan } from "../../src/installer/plan/plan.js";
-import { bundleFile, host, PREFIX, picture, temporaryFolder } from "./fixtures.js";
+import { bundleFile, host, PREFIX, picture, skipped, temporaryFolder } from "./fixtures.js";
 
 const FILE = "/etc/containerd/config.toml";
 const KRUN = "/opt/kontain/bin/krun";
@@ -164,7 +164,7 @@ test("a real containerd reads it, and has every runtime it had before", async (t
     return [...said.stdout.matchAll(/containerd\.runtimes\.(\w+)\]/g)].map(([, name]) => name).sort();
   };
   const version = await execa("containerd", ["--version"], { reject: false });
-  if (version.exitCode !== 0) return t.log("skipped: no containerd on this machine");
+  if (version.exitCode !== 0) return skipped(t, "no containerd on this machine");
   for (const main of [null, MAIN]) {
     const made = change(main, /\d+\.\d+\.\d+/.exec(version.stdout)?.[0] ?? null);
     if (made.kind !== "write") return t.fail(made.kind);

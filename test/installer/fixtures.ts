@@ -95,6 +95,12 @@ export function host(changes: Partial<HostFacts> = {}): HostFacts {
   };
 }
 
+/** Ends a test that this machine cannot run, visibly. */
+export function skipped(t: ExecutionContext, why: string): void {
+  t.log(`skipped: ${why}`);
+  t.pass();
+}
+
 /** A folder that goes when the test ends. */
 export async function temporaryFolder(t: ExecutionContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "kontain-installer-"));

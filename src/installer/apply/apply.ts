@@ -13,7 +13,7 @@ import {
   syncFolder,
   temporaryFor,
 } from "../../base/files.js";
-import type { PathStep, Step } from "../plan/steps.js";
+import type { PathStep, Step, TextStep } from "../plan/steps.js";
 import { problem } from "../reasons.js";
 import { type OnOutput, performRun, StepError, settleRun } from "./commands.js";
 import { type Before, type Checkpoint, type Intent, type Journal, standing, stateFolder } from "./journal.js";
@@ -36,7 +36,7 @@ export interface ApplyOptions {
 const nowhere: Checkpoint = () => {};
 
 /** Somebody else's file may be closed to others (a proxy's password in it), and stays so. */
-async function putText({ path, content, mode, keep }: Extract<Step, { kind: "text" }>): Promise<void> {
+async function putText({ path, content, mode, keep }: TextStep): Promise<void> {
   const there = keep ? await stat(path).catch(() => undefined) : undefined;
   await putFile(path, there ? there.mode & 0o7777 : mode, async (handle) => {
     await handle.writeFile(content);
@@ -53,7 +53,15 @@ async function perform(step: PathStep): Promise<void> {
 }
 
 const wantedDigest = (step: PathStep) =>
-  step.kind === "file" ? step.sha256 : step.kind === "text" ? digest(step.content) : undefined;
+  step.kind === "file"
+    ? step.sha256
+    : step.kind === "text"
+      ? (step.sha256 ?? digest(step.content))
+      : undefined;
+
+/** A step as the journal has it. */
+const recorded = (step: PathStep): PathStep =>
+  step.kind === "text" ? { ...step, content: "", sha256: digest(step.content) } : step;
 
 /** Whether the step's result is already there and nothing has to be done or undone. */
 async function holds(step: PathStep): Promise<boolean> {
@@ -83,7 +91,7 @@ async function applyPath(journal: Journal, step: PathStep, checkpoint: Checkpoin
     const seq = journal.nextSeq();
     const was = await keepLinked(journal, step.path, seq);
     checkpoint(`kept ${step.path}`);
-    await journal.add({ type: "intent", seq, step, was });
+    await journal.add({ type: "intent", seq, step: recorded(step), was });
     checkpoint(`announced ${step.path}`);
     await perform(step);
     checkpoint(`performed ${step.path}`);

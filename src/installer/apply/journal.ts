@@ -46,19 +46,75 @@ function journalFile(prefix: string): string {
 export function parseJournal(text: string, path: string): JournalRecord[] {
   const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
   return lines.filter(Boolean).map((line, index) => {
-    try {
-      return JSON.parse(line) as JournalRecord;
-    } catch {
-      throw new JournalError(
-        `${path}: line ${index + 1} is damaged; restore the file, or remove the prefix by hand`,
-      );
-    }
+    const record = recordOf(line);
+    if (record) return record;
+    throw new JournalError(
+      `${path}: line ${index + 1} is damaged; restore the file, or remove the prefix by hand`,
+    );
   });
+}
+
+/** Names of backups as keep.ts gives them: nothing that leads out of their folder. */
+const BACKUP_NAME = /^\d+(\.\d+)?$/;
+
+function isBefore(was: unknown): boolean {
+  if (typeof was !== "object" || was === null) return false;
+  const { type, backup, paths } = was as Record<string, unknown>;
+  if (type === "absent") return true;
+  if (type === "file") return typeof backup === "string" && BACKUP_NAME.test(backup);
+  return type === "several" && typeof paths === "object" && Object.values(paths ?? {}).every(isBefore);
+}
+
+function isStep(step: unknown): boolean {
+  if (typeof step !== "object" || step === null) return false;
+  const { kind, path, argv, touches } = step as Record<string, unknown>;
+  if (kind === "run") return Array.isArray(argv) && Array.isArray(touches);
+  const known = kind === "folder" || kind === "file" || kind === "text" || kind === "remove";
+  return known && typeof path === "string" && path.startsWith("/");
+}
+
+/** A line of a journal; undefined for what is none. */
+function recordOf(line: string): JournalRecord | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const { type, seq, step, was, version, device } = value as Record<string, unknown>;
+  const fits =
+    type === "begin" ||
+    (type === "intent" && Number.isSafeInteger(seq) && isStep(step) && isBefore(was)) ||
+    ((type === "done" || type === "undone") && Number.isSafeInteger(seq)) ||
+    (type === "verified" && typeof version === "string" && typeof device === "string");
+  return fits ? (value as JournalRecord) : undefined;
+}
+
+/**
+ * A journal is obeyed: what it names is put back, its commands are run. So it has to be the reader's own, or root's,
+ * where nobody else could have written it.
+ * @throws JournalError
+ */
+async function checkOwner(prefix: string): Promise<void> {
+  const me = process.geteuid?.() ?? 0;
+  for (const path of [stateFolder(prefix), journalFile(prefix)]) {
+    const there = await lstatIfThere(path);
+    if (!there) return;
+    if (there.isSymbolicLink()) throw new JournalError(`${path} is a link: not a journal of this tool`);
+    if (there.uid !== me && there.uid !== 0) {
+      throw new JournalError(`${path} belongs to user ${there.uid}: run this as that user`);
+    }
+    if ((there.mode & 0o022) !== 0) {
+      throw new JournalError(`${path} can be changed by others (mode ${(there.mode & 0o777).toString(8)})`);
+    }
+  }
 }
 
 /** The records of the installation in `prefix`, or undefined where there is none. */
 export async function readJournal(prefix: string): Promise<JournalRecord[] | undefined> {
   const path = journalFile(prefix);
+  await checkOwner(prefix);
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -104,10 +160,10 @@ async function createState(prefix: string): Promise<void> {
   const state = temporary + stateFolder(prefix).slice(place.length);
   // One by one: mkdir with `recursive` never ends where the kernel answers ENOENT to it (/proc).
   let folder = temporary;
-  await mkdir(folder);
+  await mkdir(folder, { mode: 0o755 });
   for (const name of relative(place, join(stateFolder(prefix), "backup")).split("/")) {
     folder = join(folder, name);
-    await mkdir(folder);
+    await mkdir(folder, { mode: 0o755 });
   }
   const begin: JournalRecord = { type: "begin", format: 1, prefix, made };
   const handle = await open(join(state, "journal"), "wx", 0o644);
@@ -120,6 +176,15 @@ async function createState(prefix: string): Promise<void> {
   await syncFolder(state);
   await rename(temporary, place);
   await syncFolder(dirname(place));
+}
+
+/** Root's installations are root's to change. */
+async function checkMayWrite(prefix: string): Promise<void> {
+  const there = await lstatIfThere(stateFolder(prefix)).catch(() => undefined);
+  const me = process.geteuid?.() ?? 0;
+  if (there && there.uid === 0 && me !== 0) {
+    throw new JournalError(`the installation in ${prefix} is root's: run this as root (sudo)`);
+  }
 }
 
 /** An open journal that can be added to. Holds the installation's lock until closed. */
@@ -135,6 +200,7 @@ export class Journal {
 
   /** Opens the journal of `prefix`; `create`: makes prefix and journal where there is none. */
   static async open(prefix: string, { create }: { create: boolean }): Promise<Journal | undefined> {
+    await checkMayWrite(prefix);
     await sweep(prefix);
     if (!(await readJournal(prefix))) {
       if (!create) return undefined;

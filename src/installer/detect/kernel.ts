@@ -73,7 +73,9 @@ export async function installedKernels(host: Host): Promise<string[]> {
     folders.map(async (name) => ((await exists(host, `/lib/modules/${name}/vmlinuz`)) ? name : undefined)),
   );
   const found = [...images, ...own.filter((name) => name !== undefined)];
-  const wanted = found.filter((name) => !/(-rescue-|\.old$|\.bak$)/.test(name) && /^\d+\.\d+/.test(name));
+  const wanted = found.filter(
+    (name) => !/(-rescue-|\.old$|\.bak$)/.test(name) && /^\d+\.\d+[\w.+~-]*$/.test(name),
+  );
   return [...new Set(wanted)].sort(compareKernels);
 }
 

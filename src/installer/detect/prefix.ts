@@ -38,6 +38,11 @@ async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "e
   while (!(await lstatIfThere(nearest))) nearest = dirname(nearest);
   const there = await stat(nearest).catch(() => undefined);
   if (!there?.isDirectory()) return { state: "not-a-folder", evidence: `${nearest} is not a folder` };
+  const owner = nearest === path ? there.uid : 0;
+  if (process.geteuid?.() === 0 && owner !== 0) {
+    const evidence = `${path} belongs to user ${owner}, who could exchange what root runs there`;
+    return { state: "denied", evidence };
+  }
   try {
     await access(nearest, constants.W_OK | constants.X_OK);
     const free = await freeBytes(nearest);

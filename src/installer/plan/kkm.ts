@@ -19,7 +19,7 @@ import {
 import { type Problem, problem } from "../reasons.js";
 import { dkmsSteps, usesDkms } from "./dkms.js";
 import { type Wanted, wantedPackages } from "./packages.js";
-import { moduleIndexes, type RunStep, run, type Step, sh } from "./steps.js";
+import { moduleIndexes, type RunStep, run, type Step, sh, type TextStep } from "./steps.js";
 
 /** Files that groupadd(8) and usermod(8) write. */
 const GROUP_FILES = ["/etc/group", "/etc/gshadow", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"];
@@ -117,7 +117,7 @@ function packagesStep(facts: HostFacts): RunStep[] {
     run({
       name: "packages",
       title: `install ${names} (${facts.packages})`,
-      argv: sh(needs.command),
+      argv: needs.command,
       stays: `packages stay installed; to remove them: ${needs.remove} ${names}`,
       seconds: 1800,
     }),
@@ -163,7 +163,7 @@ function buildStep(kernel: KernelBuildFacts, prefix: string, releases: string[],
 const sha = (text: string) => createHash("sha256").update(text).digest("hex");
 
 /** Steps that put texts in place, with the folders they need; none for what is there already. */
-export function textSteps(facts: HostFacts, texts: Omit<Extract<Step, { kind: "text" }>, "kind">[]): Step[] {
+export function textSteps(facts: HostFacts, texts: Omit<TextStep, "kind">[]): Step[] {
   const folders = new Set<string>();
   const files: Step[] = [];
   for (const text of texts) {

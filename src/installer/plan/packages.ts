@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names and commands of each package manager. apt's are exercised; the others are named after their manuals.
 import type { HostFacts, KernelBuildFacts } from "../facts.js";
+import { sh } from "./steps.js";
 
 type Manager = NonNullable<HostFacts["packages"]>;
 
 interface ManagerRow {
-  /** Installs without questions. */
-  install: (packages: string[]) => string;
+  /** Shell line that installs "$@" without questions. Names are arguments, never part of it. */
+  install: string;
   headers: (release: string, distro: HostFacts["distro"]) => string[];
   compiler: (family: string, major: number) => string;
   tools: string[];
@@ -14,30 +15,31 @@ interface ManagerRow {
   remove: string;
 }
 
-const APT =
-  "export DEBIAN_FRONTEND=noninteractive; get() { apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends";
+// A fresh machine has no lists yet, an old one has stale ones.
+const APT = `export DEBIAN_FRONTEND=noninteractive
+get() { apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"; }
+get "$@" || { apt-get -q update && get "$@"; }`;
 
 /** openSUSE's headers are named after the flavour: kernel-default-devel. */
 const suseFlavour = (release: string) => release.split("-").at(-1) ?? "default";
 
 const MANAGERS: Record<Manager, ManagerRow> = {
   apt: {
-    // A fresh machine has no lists yet, an old one has stale ones.
-    install: (names) => `${APT} ${names.join(" ")}; }; get || { apt-get -q update && get; }`,
+    install: APT,
     headers: (release) => [`linux-headers-${release}`],
     compiler: (family, major) => `${family}-${major}`,
     tools: ["make", "binutils", "libc6-dev"],
     remove: "apt-get purge",
   },
   dnf: {
-    install: (names) => `dnf install -y ${names.join(" ")}`,
+    install: 'dnf install -y "$@"',
     headers: (release) => [/uek/.test(release) ? `kernel-uek-devel-${release}` : `kernel-devel-${release}`],
     compiler: (family) => family,
     tools: ["make", "binutils", "elfutils-libelf-devel"],
     remove: "dnf remove",
   },
   yum: {
-    install: (names) => `yum install -y ${names.join(" ")}`,
+    install: 'yum install -y "$@"',
     headers: (release) => [`kernel-devel-${release}`],
     // Amazon Linux 2 has a gcc10 beside its gcc 7.
     compiler: (family, major) => (family === "gcc" && major === 10 ? "gcc10" : family),
@@ -45,14 +47,14 @@ const MANAGERS: Record<Manager, ManagerRow> = {
     remove: "yum remove",
   },
   zypper: {
-    install: (names) => `zypper --non-interactive install ${names.join(" ")}`,
+    install: 'zypper --non-interactive install "$@"',
     headers: (release) => [`kernel-${suseFlavour(release)}-devel`],
     compiler: (family, major) => `${family}${major}`,
     tools: ["make", "binutils"],
     remove: "zypper remove",
   },
   pacman: {
-    install: (names) => `pacman -S --noconfirm --needed ${names.join(" ")}`,
+    install: 'pacman -S --noconfirm --needed "$@"',
     headers: (release) => [
       /-lts$/.test(release)
         ? "linux-lts-headers"
@@ -69,8 +71,8 @@ const MANAGERS: Record<Manager, ManagerRow> = {
 /** What has to be installed so that the module can be built for these kernels; null: nothing. */
 export interface Wanted {
   packages: string[];
-  /** Shell line that installs them; null where there is no package manager known. */
-  command: string | null;
+  /** Installs them; null where there is no package manager known. */
+  command: string[] | null;
   remove: string;
 }
 
@@ -91,5 +93,5 @@ export function wantedPackages(facts: HostFacts, kernels: KernelBuildFacts[]): W
   if (facts.missingTools.length > 0) for (const name of row.tools) packages.add(name);
   if (packages.size === 0) return null;
   const names = [...packages];
-  return { packages: names, command: facts.packages ? row.install(names) : null, remove: row.remove };
+  return { packages: names, command: facts.packages ? sh(row.install, ...names) : null, remove: row.remove };
 }

@@ -56,11 +56,22 @@ export function moduleIndexes(release: string): Touched[] {
   return names.map((name) => ({ path: `/lib/modules/${release}/modules.${name}`, ours: false }));
 }
 
+export interface TextStep {
+  kind: "text";
+  path: string;
+  content: string;
+  mode: number;
+  why: string;
+  /** Somebody else's file, whose mode and owner stay where it is there. */
+  keep?: boolean;
+  /** In the journal, which everybody can read, this stands for the content: there may be a password in it. */
+  sha256?: string;
+}
+
 export type Step =
   | { kind: "folder"; path: string; mode: number }
   | { kind: "file"; path: string; source: string; mode: number; sha256: string }
-  /** `keep`: somebody else's file, whose mode and owner stay where it is there. */
-  | { kind: "text"; path: string; content: string; mode: number; why: string; keep?: boolean }
+  | TextStep
   | { kind: "remove"; path: string }
   | RunStep;
 

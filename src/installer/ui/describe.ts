@@ -16,7 +16,8 @@ export interface Row {
   mark: Mark;
 }
 
-const row = (name: string, text: string, mark: Mark = "plain"): Row => ({ name, text, mark });
+/** Texts of the machine's own (DMI, os-release) go to a terminal: nothing in them may command it. */
+const row = (name: string, text: string, mark: Mark = "plain"): Row => ({ name, text: harmless(text), mark });
 
 type Describe = (facts: Partial<HostFacts>) => Row[];
 

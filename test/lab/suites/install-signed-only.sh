@@ -3,6 +3,8 @@
 set -eu
 export PATH=$PATH:/usr/sbin:/sbin CI=1
 [ -f dist/cli/kontain-install.js ] || { echo "dist/ is not built"; exit 77; }
+# Not at boot: the modules of the newest kernels carry no signature that the lab's own boot would get through with.
+echo 1 >/sys/module/module/parameters/sig_enforce
 [ "$(cat /sys/module/module/parameters/sig_enforce)" = Y ]
 status=0
 node dist/cli/kontain-install.js --yes --offline --device kkm >/run/out 2>&1 || status=$?
