@@ -137,10 +137,26 @@ int64_t sys_set_tid_address(GuestThread& thread, const uint64_t args[6]) {
   return thread.tid;
 }
 
+namespace {
+
+/// A signal that came while the thread was on its way out: another thread takes it, unless it was for this one.
+void pass_on_captured(const GuestThread& thread) {
+  if (!signal_waiting(thread) || thread.captured.info.si_code == SI_TKILL) return;
+  siginfo_t info = thread.captured.info;
+  // A process may queue itself any si_code (man 2 rt_sigqueueinfo).
+  host_syscall(SYS_rt_sigqueueinfo, getpid(), thread.captured.signo, reinterpret_cast<uint64_t>(&info));
+}
+
+}  // namespace
+
 int64_t sys_exit(GuestThread& thread, const uint64_t args[6]) {
   auto status = static_cast<int>(args[0] & 0xff);
   if (thread.vfork_child) host_syscall(SYS_exit_group, status);
+  block_all_signals();
+  pass_on_captured(thread);
   robust_list_exit(thread);
+  thread.exiting = true;
+  thread.vcpu.reset();  // before anybody learns that the thread is gone: the next one can have it
   if (thread.clear_child_tid != 0) {
     const int zero = 0;
     if (copy_to_guest(thread.clear_child_tid, &zero, sizeof zero) == 0) {
@@ -148,14 +164,8 @@ int64_t sys_exit(GuestThread& thread, const uint64_t args[6]) {
     }
   }
   if (--thread.process->live_threads == 0) exit_process(status);
-  if (thread.tid == getpid()) {
-    // The group leader stays a zombie until the others are gone; its status becomes the process's.
-    block_all_signals();
-    thread.vcpu.reset();
-    host_syscall(SYS_exit, status);
-  }
-  block_all_signals();
-  thread.exiting = true;
+  // The group leader stays a zombie until the others are gone; its status becomes the process's.
+  if (thread.tid == getpid()) host_syscall(SYS_exit, status);
   return 0;
 }
 

@@ -2,7 +2,6 @@
 // Servers under load, natively and under km: every answer is right, nothing stays behind between two loads, and SIGTERM
 // ends them the same way.
 import { chmodSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
@@ -10,42 +9,12 @@ import { find } from "../helpers/commands.js";
 import { type Unpacked, unpack } from "../helpers/packages.js";
 import { inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads } from "../helpers/payloads.js";
-import { Line } from "./clients.js";
+import { freePort, listening, until } from "./listening.js";
 import { type Holdings, holdings } from "./processes.js";
 import { CONNECTIONS, SERVERS, type Server, type Started, type Where } from "./table.js";
 
 const LOADS = 3;
-const START_MS = 120_000;
 const SETTLE_MS = 60_000;
-
-function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => done(port));
-    });
-  });
-}
-
-/** Calls `probe` until it gives something, or the last try's error after `limit` milliseconds. */
-async function until<T>(what: string, limit: number, probe: () => Promise<T | undefined>): Promise<T> {
-  const end = Date.now() + limit;
-  for (;;) {
-    const found = await probe();
-    if (found !== undefined) return found;
-    if (Date.now() > end) throw new Error(`${what}: not within ${limit / 1000} s`);
-    await sleep(100);
-  }
-}
-
-async function ready(port: number, child: { readonly exitCode: number | null }): Promise<void> {
-  await until(`the server on port ${port}`, START_MS, async () => {
-    if (child.exitCode !== null) throw new Error(`the server ended at once with status ${child.exitCode}`);
-    const line = await Line.open(port).catch(() => undefined);
-    line?.close();
-    return line;
-  });
-}
 
 async function loaded(server: Server, where: Where, pid: number): Promise<Holdings[]> {
   const seen: Holdings[] = [];
@@ -98,7 +67,7 @@ async function serve(server: Server, unpacked: Unpacked | undefined, wrap: reado
     }
     const child = run(server.start(where));
     try {
-      await ready(where.port, child);
+      await listening(where.port, child);
       const seen = await loaded(server, where, child.pid as number);
       child.kill("SIGTERM");
       const done = await child;
