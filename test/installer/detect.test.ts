@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { realHost } from "../../src/base/host.js";
-import { detectDevice } from "../../src/installer/detect/device.js";
+import { detectDevice, lookAtDevice } from "../../src/installer/detect/device.js";
 import { askType } from "../../src/installer/detect/machine.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import { runHello } from "../../src/installer/verify/hello.js";
@@ -64,6 +64,21 @@ async function service(t: ExecutionContext, answer: RequestListener): Promise<st
   t.teardown(() => server.close());
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
+
+test("a guest that ended otherwise than it should leaves the verdict to the payload; one that cannot be made does not", async (t) => {
+  const device = { type: "character", mode: 0o660, owner: "root", group: "kkm" } as const;
+  const host = { ...(await realHost()), stat: async () => device, tryOpen: async () => undefined };
+  const state = async (problem: string, works: boolean) => {
+    const { state, evidence } = await lookAtDevice(host, "/dev/kkm", {
+      guest: async (path) => ({ path, usable: false, problem }),
+      payload: async () => ({ works, stdout: "Hello, world\n", problem: "killed by SIGSEGV" }),
+    });
+    return `${state}: ${evidence}`;
+  };
+  t.is(await state("KVM_RUN: ERR_KM_PROOF", true), "works: Hello, world");
+  t.is(await state("KVM_RUN: ERR_KM_PROOF", false), "broken: killed by SIGSEGV");
+  t.is(await state("KVM_CREATE_VM: EBUSY", true), "broken: no guest runs: KVM_CREATE_VM: EBUSY");
+});
 
 test("a metadata service with a token: asked for it first, answered with it after", async (t) => {
   const seen: string[] = [];

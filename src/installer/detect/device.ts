@@ -28,7 +28,10 @@ const OPEN_ERRORS: Record<string, string> = {
 
 async function prove(path: string, prover: Prover): Promise<Pick<DeviceFacts, "state" | "evidence">> {
   const guest = await prover.guest(path);
-  if (guest && !guest.usable) return { state: "broken", evidence: `no guest runs: ${guest.problem}` };
+  // One that was made and ended otherwise than it should may have met a busy moment: then the payload decides.
+  if (guest && !guest.usable && !guest.problem.startsWith("KVM_RUN")) {
+    return { state: "broken", evidence: `no guest runs: ${guest.problem}` };
+  }
   const run = await prover.payload(path);
   if (!run) return { state: "broken", evidence: "it opens; nothing is built yet that could run on it" };
   if (!run.works) return { state: "broken", evidence: run.problem };
