@@ -7,24 +7,7 @@ import { sha256 } from "../../src/base/files.js";
 import { apply, Interrupted, removeState, undo } from "../../src/installer/apply/apply.js";
 import { type Checkpoint, Journal, JournalError, readJournal } from "../../src/installer/apply/journal.js";
 import type { Step } from "../../src/installer/plan/plan.js";
-import { picture, plant, temporaryFolder } from "./fixtures.js";
-
-class Crash extends Error {}
-
-/** Throws at the n-th checkpoint. */
-function crashAt(n: number): Checkpoint {
-  let count = 0;
-  return () => {
-    if (++count === n) throw new Crash();
-  };
-}
-
-interface World {
-  root: string;
-  prefix: string;
-  steps: Step[];
-  before: string[];
-}
+import { Crash, crashAt, picture, plant, temporaryFolder, type World } from "./fixtures.js";
 
 async function fileStep(path: string, source: string, content: string): Promise<Step> {
   await writeFile(source, content);

@@ -7,41 +7,12 @@ import test, { type ExecutionContext } from "ava";
 import { apply, Interrupted, removeState, undo } from "../../src/installer/apply/apply.js";
 import { StepError } from "../../src/installer/apply/commands.js";
 import { type Checkpoint, Journal } from "../../src/installer/apply/journal.js";
-import type { RunStep, Step } from "../../src/installer/plan/steps.js";
-import { picture, plant, temporaryFolder } from "./fixtures.js";
-
-class Crash extends Error {}
-
-function crashAt(n: number): Checkpoint {
-  let count = 0;
-  return () => {
-    if (++count === n) throw new Crash();
-  };
-}
-
-interface World {
-  root: string;
-  prefix: string;
-  steps: Step[];
-  before: string[];
-}
+import { type RunStep, run, type Step, sh } from "../../src/installer/plan/steps.js";
+import { Crash, crashAt, picture, plant, temporaryFolder, type World } from "./fixtures.js";
 
 function runStep(changes: Partial<RunStep> & Pick<RunStep, "argv">): RunStep {
-  return {
-    kind: "run",
-    name: "group",
-    title: "a command",
-    touches: [],
-    undo: null,
-    merge: null,
-    stays: null,
-    optional: false,
-    seconds: 30,
-    ...changes,
-  };
+  return run({ name: "group", title: "a command", seconds: 30, ...changes });
 }
-
-const sh = (script: string, ...args: string[]) => ["sh", "-c", script, "test", ...args];
 
 /** Content, mode, owner and time; not the inode, which commands replace as they like. */
 async function content(folder: string): Promise<string[]> {

@@ -17,8 +17,10 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ExecutionContext } from "ava";
+import type { Checkpoint } from "../../src/installer/apply/journal.js";
 import { parseKernel } from "../../src/installer/detect/kernel.js";
 import type { BundleFile, HostFacts } from "../../src/installer/facts.js";
+import type { Step } from "../../src/installer/plan/steps.js";
 
 export const PREFIX = "/opt/kontain";
 
@@ -139,4 +141,23 @@ export async function picture(folder: string, at = "."): Promise<string[]> {
     }
   }
   return lines;
+}
+
+/** What a crash is played with. */
+export class Crash extends Error {}
+
+/** Throws at the n-th checkpoint. */
+export function crashAt(n: number): Checkpoint {
+  let count = 0;
+  return () => {
+    if (++count === n) throw new Crash();
+  };
+}
+
+/** A host in a folder, and steps that change it. */
+export interface World {
+  root: string;
+  prefix: string;
+  steps: Step[];
+  before: string[];
 }

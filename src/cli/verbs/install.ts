@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { DEFAULT_PREFIX, KKM, KVM } from "../../installer/facts.js";
 import { install, uninstall } from "../../installer/install.js";
-import { EXIT_STATUS, type Reporter } from "../../installer/ui/events.js";
+import { EXIT_STATUS, type Outcome, type Reporter } from "../../installer/ui/events.js";
 import { jsonReporter, plainReporter } from "../../installer/ui/plain.js";
 import { consent, interruption, UsageError, type Verb } from "../verb.js";
 
@@ -50,7 +50,7 @@ function canDraw(options: InstallerOptions): boolean {
   return Boolean(process.stdout.isTTY) && !options.json && !options.verbose && TERM !== "dumb" && !CI;
 }
 
-export async function screenOf(options: InstallerOptions): Promise<Screen> {
+async function screenOf(options: InstallerOptions): Promise<Screen> {
   if (canDraw(options)) {
     // The library that colours asks for this variable only (https://no-color.org has the other one).
     if (process.env.NO_COLOR) process.env.FORCE_COLOR = "0";
@@ -76,44 +76,45 @@ export function addCommonOptions(command: Command): Command {
     .option("-v, --verbose", "list every file, and show what commands print");
 }
 
-async function runUninstall(options: InstallerOptions): Promise<void> {
-  const prefix = prefixOf(options);
+/** What every change of a host is given. */
+interface Door {
+  report: Reporter;
+  consent: () => Promise<boolean>;
+  signal: AbortSignal;
+}
+
+/** Shows what `work` does, asks `question` before it changes anything, and sets the exit status. */
+export async function onScreen(
+  options: InstallerOptions,
+  question: string,
+  work: (door: Door) => Promise<Outcome>,
+): Promise<void> {
+  // Folders of an installation are for every user of the machine, whatever the caller's umask.
+  process.umask(0o022);
   const screen = await screenOf(options);
+  const consent = () => screen.consent(question);
   try {
-    const outcome = await uninstall({
-      prefix,
-      report: screen.report,
-      consent: () => screen.consent(`Remove the installation in ${prefix}?`),
-      signal: interruption(),
-    });
+    const outcome = await work({ report: screen.report, consent, signal: interruption() });
     process.exitCode = EXIT_STATUS[outcome];
   } finally {
     await screen.close();
   }
 }
 
-async function runInstall(options: InstallerOptions): Promise<void> {
+function runUninstall(options: InstallerOptions): Promise<void> {
+  const prefix = prefixOf(options);
+  return onScreen(options, `Remove the installation in ${prefix}?`, (door) => uninstall({ prefix, ...door }));
+}
+
+function runInstall(options: InstallerOptions): Promise<void> {
   const device = deviceOf(options);
   const wishes = {
     prefix: prefixOf(options),
     ...(device ? { device } : {}),
     ...(options.offline ? { offline: true } : {}),
   };
-  // Folders of an installation are for every user of the machine, whatever the caller's umask.
-  process.umask(0o022);
-  const screen = await screenOf(options);
-  try {
-    const outcome = await install({
-      wishes,
-      report: screen.report,
-      dryRun: options.dryRun ?? false,
-      consent: () => screen.consent("Go ahead?"),
-      signal: interruption(),
-    });
-    process.exitCode = EXIT_STATUS[outcome];
-  } finally {
-    await screen.close();
-  }
+  const dryRun = options.dryRun ?? false;
+  return onScreen(options, "Go ahead?", (door) => install({ wishes, dryRun, ...door }));
 }
 
 /** Makes `command` the installer. */

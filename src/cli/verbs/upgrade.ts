@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { resolve } from "node:path";
-import { EXIT_STATUS } from "../../installer/ui/events.js";
 import { upgrade } from "../../installer/upgrade.js";
-import { interruption, UsageError, type Verb } from "../verb.js";
-import { addCommonOptions, type InstallerOptions, prefixOf, screenOf } from "./install.js";
+import { UsageError, type Verb } from "../verb.js";
+import { addCommonOptions, type InstallerOptions, onScreen, prefixOf } from "./install.js";
 
 interface Options extends InstallerOptions {
   from: string;
@@ -15,23 +14,14 @@ async function runUpgrade(options: Options): Promise<void> {
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) {
     throw new UsageError(`--sha256 '${sha256}': 64 hexadecimal digits, as sha256sum prints them`);
   }
-  const prefix = prefixOf(options);
-  process.umask(0o022);
-  const screen = await screenOf(options);
-  try {
-    const outcome = await upgrade({
-      file: resolve(options.from),
-      ...(sha256 ? { sha256 } : {}),
-      wishes: { prefix, ...(options.offline ? { offline: true } : {}) },
-      report: screen.report,
-      dryRun: options.dryRun ?? false,
-      consent: () => screen.consent("Go ahead?"),
-      signal: interruption(),
-    });
-    process.exitCode = EXIT_STATUS[outcome];
-  } finally {
-    await screen.close();
-  }
+  const wishes = { prefix: prefixOf(options), ...(options.offline ? { offline: true } : {}) };
+  const asked = {
+    file: resolve(options.from),
+    ...(sha256 ? { sha256 } : {}),
+    wishes,
+    dryRun: options.dryRun ?? false,
+  };
+  await onScreen(options, "Go ahead?", (door) => upgrade({ ...asked, ...door }));
 }
 
 export const upgradeVerb: Verb = (program) => {
