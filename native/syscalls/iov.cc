@@ -44,8 +44,10 @@ class Pieces {
       if (negative || __builtin_add_overflow(total, words_[2 * i + 1], &total) || total > INT64_MAX) return -EINVAL;
     }
     count_ = count;
+    empty_ = total == 0;
     return 0;
   }
+  bool empty() const { return empty_; }
   /// Bytes in one piece from here on, at most `most`; 0 at the end.
   size_t next(uint64_t* addr, size_t most) {
     while (at_ < count_ && words_[2 * at_ + 1] == 0) at_++;
@@ -61,6 +63,7 @@ class Pieces {
  private:
   GuestArray<uint64_t, 16> words_;
   size_t count_ = 0, at_ = 0;
+  bool empty_ = true;
 };
 
 /// process_vm_*: of this process only, copied by the monitor itself. On the host the calls reach every process of the
@@ -70,6 +73,7 @@ int64_t own_memory(const uint64_t args[6], bool reads) {
   if (args[5] != 0) return -EINVAL;
   Pieces local, remote;
   if (int error = local.load(args[1], args[2]); error != 0) return error;
+  if (local.empty()) return 0;  // before the other list is looked at, as Linux has it
   if (int error = remote.load(args[3], args[4]); error != 0) return error;
   Pieces &from = reads ? remote : local, &to = reads ? local : remote;
   char buffer[4096];
