@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // npm run bench -- [--runs 15] [--quick] [--json FILE] [--km FILE]: km beside native, node, crun and runsc, in one run.
+// With --servers SECONDS: throughput of servers instead, each loaded for so long.
 import { existsSync } from "node:fs";
 import { mkdtemp, open, rename, rm } from "node:fs/promises";
 import { cpus, loadavg, release, tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { allCases } from "./cases.js";
 import { type LaunchRow, launchRows } from "./launch.js";
+import { serverCases } from "./servers.js";
 import { markdown, type Row, takeRounds } from "./table.js";
 
 const BUILT = fileURLToPath(new URL("../build/bin/km", import.meta.url));
@@ -21,14 +23,18 @@ function options() {
       quick: { type: "boolean", default: false },
       json: { type: "string" },
       km: { type: "string", default: BUILT },
+      servers: { type: "string" },
     },
   });
   const runs = Number(values.runs ?? (values.quick ? QUICK_RUNS : 15));
   if (!Number.isInteger(runs) || runs < 1 || runs > 10_000)
     throw new Error(`--runs ${values.runs}: a whole number from 1 to 10000 is needed`);
+  const servers = values.servers === undefined ? undefined : Number(values.servers);
+  if (servers !== undefined && !(Number.isInteger(servers) && servers >= 1 && servers <= 200))
+    throw new Error(`--servers ${values.servers}: seconds from 1 to 200 are needed`);
   const km = resolve(values.km);
   if (!existsSync(km)) throw new Error(`${km} does not exist: run "npm run build" first, or give --km FILE`);
-  return { runs, km, quick: values.quick, json: values.json };
+  return { runs, km, quick: values.quick, json: values.json, servers };
 }
 
 function fromLaunch({ what, machine, native, unit }: LaunchRow, runs: number): Row {
@@ -64,7 +70,7 @@ async function save(path: string, text: string): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const { runs, km, quick, json } = options();
+  const { runs, km, quick, json, servers } = options();
   const host = {
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model ?? "unknown",
@@ -76,8 +82,9 @@ async function main(): Promise<void> {
   };
   const folder = await mkdtemp(join(tmpdir(), "kontain-bench-"));
   try {
-    const rows = await takeRounds(await allCases(folder, km), runs, progress);
-    rows.push(...(await fromOneProcess(runs, quick)));
+    const cases = servers === undefined ? await allCases(folder, km) : await serverCases(km, servers);
+    const rows = await takeRounds(cases, runs, progress);
+    if (servers === undefined) rows.push(...(await fromOneProcess(runs, quick)));
     const load = host.load.map((value) => value.toFixed(1)).join(" ");
     console.log(
       `${host.cpu}, ${host.cpus} CPUs, Linux ${host.kernel}, load ${load}, ${runs} interleaved runs\n`,

@@ -31,7 +31,10 @@ export function quantile(sorted: number[], q: number): number {
   return low + (high - low) * (at - Math.floor(at));
 }
 
-const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
+const reason = (error: unknown) => {
+  const [first, ...more] = (error instanceof Error ? error.message : String(error)).trim().split("\n");
+  return [first, more.at(-1)].filter(Boolean).join(" ... ");
+};
 
 /**
  * One run of each that is thrown away (it warms caches and shows what does not run here), then `runs` rounds of all, so

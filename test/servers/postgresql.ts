@@ -24,21 +24,31 @@ async function patiently(step: () => Promise<unknown>): Promise<void> {
   }
 }
 
+/** A program of PostgreSQL's against the server; returns its standard output. */
+export async function client(where: Where, program: string, ...args: string[]): Promise<string> {
+  const place = ["-h", "127.0.0.1", "-p", String(where.port), "-U", "bench"];
+  const command = join(where.root, POSTGRESQL, program);
+  const { stdout } = await execa(command, [...place, ...args], { env: where.env, timeout: 300_000 });
+  return stdout;
+}
+
+/** pgbench's tables, made anew. The server listens before it is ready. */
+export async function initialize(where: Where): Promise<void> {
+  await patiently(() => client(where, "pg_isready", "-q"));
+  await client(where, "pgbench", "-i", "-q", "postgres");
+}
+
 /** pgbench(1) from a native client; throws when a transaction failed or the balances disagree. */
 export async function pgbench(where: Where): Promise<void> {
-  const run = async (program: string, ...args: string[]) => {
-    const place = ["-h", "127.0.0.1", "-p", String(where.port), "-U", "bench"];
-    const command = join(where.root, POSTGRESQL, program);
-    const { stdout } = await execa(command, [...place, ...args], { env: where.env, timeout: 300_000 });
-    return stdout;
-  };
-  await patiently(() => run("pg_isready", "-q")); // it listens before it is ready
-  await run("pgbench", "-i", "-q", "postgres"); // makes its tables anew
-  const report = await run("pgbench", "-n", "-c", String(CLIENTS), "-t", String(TRANSACTIONS), "postgres");
+  await initialize(where);
+  const count = ["-c", String(CLIENTS), "-t", String(TRANSACTIONS)];
+  const report = await client(where, "pgbench", "-n", ...count, "postgres");
   const all = CLIENTS * TRANSACTIONS;
   if (!report.includes(`actually processed: ${all}/${all}`)) throw new Error(report);
-  const sums = await run(
-    ...(["psql", "-At", "-c"] as const),
+  const sums = await client(
+    where,
+    "psql",
+    ...["-At", "-c"],
     `select sum(abalance) = (select sum(bbalance) from pgbench_branches),
             sum(abalance) = (select sum(tbalance) from pgbench_tellers),
             sum(abalance) = (select sum(delta) from pgbench_history),

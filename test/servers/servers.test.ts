@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Servers under load, natively and under km: every answer is right, nothing stays behind between two loads, and SIGTERM
 // ends them the same way.
-import { chmodSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { execa } from "execa";
-import { find } from "../helpers/commands.js";
-import { type Unpacked, unpack } from "../helpers/packages.js";
-import { inScratch, KM } from "../helpers/paths.js";
+import type { Unpacked } from "../helpers/packages.js";
+import { KM } from "../helpers/paths.js";
 import { buildPayloads } from "../helpers/payloads.js";
-import { freePort, listening, until } from "./listening.js";
 import { type Holdings, holdings } from "./processes.js";
-import { CONNECTIONS, SERVERS, type Server, type Started, type Where } from "./table.js";
+import { running, unpacked, until } from "./running.js";
+import { CONNECTIONS, LOADS, SERVERS, type Server, type Where } from "./table.js";
 
-const LOADS = 3;
+const TIMES = 3;
 const SETTLE_MS = 60_000;
 
 async function loaded(server: Server, where: Where, pid: number): Promise<Holdings[]> {
   const seen: Holdings[] = [];
-  for (let i = 0; i < LOADS; i++) {
-    await server.load(where);
+  for (let i = 0; i < TIMES; i++) {
+    await LOADS[server.protocol](where);
     const first = seen[0];
     // Connections are closed from this side; the server takes its time to notice.
     if (first === undefined) await sleep(2000);
@@ -39,42 +36,12 @@ interface Run {
   readonly seen: readonly Holdings[];
 }
 
-/** Becomes `user` where the test runs as root. */
-function as(user: string | undefined): string[] {
-  return user && process.getuid?.() === 0
-    ? ["setpriv", `--reuid=${user}`, "--regid=nogroup", "--clear-groups"]
-    : [];
-}
-
-async function serve(server: Server, unpacked: Unpacked | undefined, wrap: readonly string[]): Promise<Run> {
-  return await inScratch(async (folder) => {
-    chmodSync(folder, server.user ? 0o777 : 0o755); // workers that gave up root look into it
-    const where = { folder, port: await freePort(), root: unpacked?.root ?? "/", env: unpacked?.env ?? {} };
-    const run = ({ command, env }: Started) => {
-      const [program, ...args] = [...wrap, ...as(server.user), ...command];
-      return execa(program as string, args, {
-        env: { ...unpacked?.env, ...env },
-        cwd: folder,
-        stdin: "ignore",
-        reject: false,
-        timeout: 600_000,
-        killSignal: "SIGKILL",
-      });
-    };
-    if (server.prepare) {
-      const { exitCode, stderr } = await run(server.prepare(where));
-      if (exitCode !== 0) throw new Error(`preparing failed: ${stderr}`);
-    }
-    const child = run(server.start(where));
-    try {
-      await listening(where.port, child);
-      const seen = await loaded(server, where, child.pid as number);
-      child.kill("SIGTERM");
-      const done = await child;
-      return { status: done.signal ?? done.exitCode, stderr: String(done.stderr), seen };
-    } finally {
-      child.kill("SIGKILL");
-    }
+async function serve(server: Server, files: Unpacked | undefined, wrap: readonly string[]): Promise<Run> {
+  return await running(server, files, wrap, async (where, child) => {
+    const seen = await loaded(server, where, child.pid as number);
+    child.kill("SIGTERM");
+    const done = await child;
+    return { status: done.signal ?? done.exitCode, stderr: String(done.stderr), seen };
   });
 }
 
@@ -88,26 +55,18 @@ function compare(t: ExecutionContext, native: Run, km: Run): void {
 }
 
 await buildPayloads();
-const packages = await Promise.all(
-  SERVERS.map((server) =>
-    server.packages ? unpack(server.name.replace(/\W.*/, ""), server.packages) : undefined,
-  ),
-);
+const packages = await Promise.all(SERVERS.map(unpacked));
 
 for (const [i, server] of SERVERS.entries()) {
-  const missing = (server.needs ?? []).filter((command) => find(command) === undefined);
-  const unpacked = packages[i];
-  if (missing.length > 0 || typeof unpacked === "string") {
-    test.serial.skip(
-      `${server.name} (${unpacked ?? `not installed: ${missing.join(", ")}`})`,
-      () => undefined,
-    );
+  const files = packages[i];
+  if (typeof files === "string") {
+    test.serial.skip(`${server.name} (${files})`, () => undefined);
     continue;
   }
   test.serial(server.name, async (t) => {
     t.timeout(900_000);
-    const native = await serve(server, unpacked, []);
-    const km = await serve(server, unpacked, [KM, "--"]);
+    const native = await serve(server, files, []);
+    const km = await serve(server, files, [KM, "--"]);
     compare(t, native, km);
   });
 }

@@ -32,8 +32,8 @@ export interface Server {
   readonly prepare?: (where: Where) => Started;
   /** It refuses to be root: it runs as this user then. */
   readonly user?: string;
-  /** One load from native clients; every answer is checked. */
-  readonly load: (where: Where) => Promise<void>;
+  /** What its clients speak. */
+  readonly protocol: keyof typeof LOADS;
   /** Processes it works with, the first included. */
   readonly processes?: number;
 }
@@ -42,6 +42,9 @@ export const CONNECTIONS = 16;
 const ROUNDS = 20;
 const exchanges = (exchange: typeof http) => (where: Where) =>
   load(where.port, { connections: CONNECTIONS, rounds: ROUNDS }, exchange);
+
+/** One load from native clients, by protocol; every answer is checked. */
+export const LOADS = { http: exchanges(http), redis: exchanges(redis), postgresql: pgbench } as const;
 
 const NGINX = (folder: string, port: number) => `
 daemon off;
@@ -126,7 +129,7 @@ export const SERVERS: readonly Server[] = [
         ],
       ],
     }),
-    load: exchanges(redis),
+    protocol: "redis",
   },
   {
     name: "nginx, a master and two workers",
@@ -137,7 +140,7 @@ export const SERVERS: readonly Server[] = [
         command: [join(root, "usr/sbin/nginx"), "-p", folder, "-c", join(folder, "conf"), "-e", "stderr"],
       };
     },
-    load: exchanges(http),
+    protocol: "http",
     processes: 3,
   },
   {
@@ -174,26 +177,26 @@ export const SERVERS: readonly Server[] = [
       const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
       return { command: [join(root, POSTGRESQL, "postgres"), "-D", join(folder, "data"), ...options] };
     },
-    load: pgbench,
+    protocol: "postgresql",
     processes: 5, // postmaster, checkpointer, background writer, WAL writer, replication launcher
   },
   {
     name: "Debian's python3, a thread for each client",
     needs: ["/usr/bin/python3"],
     start: ({ port }) => ({ command: ["/usr/bin/python3", "-c", PYTHON, String(port)] }),
-    load: exchanges(http),
+    protocol: "http",
   },
   {
     name: "node",
     needs: ["node"],
     start: ({ port }) => ({ command: [process.execPath, "-e", NODE, String(port)] }),
-    load: exchanges(http),
+    protocol: "http",
   },
   {
     name: "Go",
     needs: ["go"],
     start: ({ port }) => ({ command: [payload("go/server"), String(port)] }),
-    load: exchanges(http),
+    protocol: "http",
   },
   {
     name: "Java",
@@ -202,6 +205,6 @@ export const SERVERS: readonly Server[] = [
       const command = ["java", `-Djava.io.tmpdir=${folder}`, "-cp", payload("java"), "Server", String(port)];
       return { command };
     },
-    load: exchanges(http),
+    protocol: "http",
   },
 ];

@@ -8,8 +8,8 @@ import { DEVICE_OPTIONS } from "../helpers/device.js";
 import { KM } from "../helpers/paths.js";
 import { payload } from "../helpers/payloads.js";
 import { http, Line } from "../servers/clients.js";
-import { freePort, listening } from "../servers/listening.js";
 import { type Holdings, holdings } from "../servers/processes.js";
+import { freePort, listening } from "../servers/running.js";
 
 export interface Held extends Holdings {
   readonly threads: number;
