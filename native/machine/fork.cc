@@ -76,6 +76,11 @@ void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) 
   t.process->live_threads = 1;
   t.process->threads = {&t};
   t.clear_child_tid = (request.flags & CLONE_CHILD_CLEARTID) ? request.child_tid : 0;
+  if (t.own_actions != nullptr) {  // forked by a vfork child: they are this process's from now on
+    const SignalTable actions = *t.own_actions;
+    t.own_actions = nullptr;
+    signal_table() = actions;
+  }
   t.robust_list = 0;
   t.captured.signo = 0;  // the child starts without pending signals (man 2 fork)
   for (siginfo_t& info : t.deferred) info.si_signo = 0;
@@ -222,10 +227,12 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   const uint64_t sigmask = parent.sigmask, clear_tid = parent.clear_child_tid, block = parent.hypercall_block;
   const AltStack altstack = parent.altstack;
   const CapturedSignal captured = parent.captured;
-  const SignalTable actions = signal_table();
+  SignalTable actions = signal_table();
+  SignalTable* const own_actions = parent.own_actions;
   const bool nested = parent.vfork_child;
   parent.captured.signo = 0;
   parent.vfork_child = true;
+  if (!(request.flags & CLONE_SIGHAND)) parent.own_actions = &actions;
   parent.clear_child_tid = 0;
   parent.hypercall_block = 0;
   Regs child = state.regs;
@@ -253,7 +260,7 @@ int64_t clone_vfork(GuestThread& parent, const CloneRequest& request) {
   parent.exiting = false;
   parent.regs_replaced = false;
   parent.in_masked_wait = false;
-  if (!(request.flags & CLONE_SIGHAND)) signal_table() = actions;
+  parent.own_actions = own_actions;
   munmap(stack, kVforkStack);
   load_cpu(parent, state);
   if (pid > 0 && (request.flags & CLONE_PARENT_SETTID)) {

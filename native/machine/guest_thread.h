@@ -13,6 +13,7 @@
 namespace km {
 
 class Process;
+struct SignalTable;  // native/machine/signals.h
 
 /// Linux's internal "restart after the handler" code; never reaches the payload.
 constexpr int64_t kRestartCall = -512;
@@ -48,6 +49,7 @@ struct GuestThread {
   bool exiting = false;          ///< leave the run loop
   bool regs_replaced = false;    ///< the call set all registers itself (sigreturn): store no result
   bool vfork_child = false;      ///< runs on its parent's memory and vCPU
+  SignalTable* own_actions = nullptr;  ///< a vfork child's dispositions, which its parent's threads do not have
 };
 
 /// The calling host thread's payload thread (nullptr outside vCPU threads).

@@ -69,12 +69,16 @@ void save_context(GuestThread& t, const Delivery& d, Frame* f) {
   f->info = *d.info;
 }
 
-/// Writes the XSAVE image with Linux's software bytes below `top`; returns its address or 0.
-uint64_t push_xstate(GuestThread& t, uint64_t top) {
+/// Where the XSAVE image goes below `top`.
+uint64_t xstate_below(const GuestThread& t, uint64_t top) {
+  return (top - t.process->machine->xstate_size() - sizeof kMagic2) & ~63ull;
+}
+
+/// Writes the XSAVE image with Linux's software bytes to `at`.
+bool push_xstate(GuestThread& t, uint64_t at) {
   size_t size = t.process->machine->xstate_size();
-  uint64_t at = (top - size - sizeof kMagic2) & ~63ull;
   uint8_t image[kMaxXstate + sizeof kMagic2];
-  if (size > kMaxXstate || t.vcpu->get_xstate(image) != 0) return 0;
+  if (size > kMaxXstate || t.vcpu->get_xstate(image) != 0) return false;
   SoftwareBytes sw{};
   sw.magic1 = kMagic1;
   sw.extended_size = static_cast<uint32_t>(size + sizeof kMagic2);
@@ -82,7 +86,7 @@ uint64_t push_xstate(GuestThread& t, uint64_t top) {
   sw.xstate_size = static_cast<uint32_t>(size);
   memcpy(image + kSoftwareOffset, &sw, sizeof sw);
   memcpy(image + size, &kMagic2, sizeof kMagic2);
-  return copy_to_guest(at, image, size + sizeof kMagic2) == 0 ? at : 0;
+  return copy_to_guest(at, image, size + sizeof kMagic2) == 0;
 }
 
 void clear_xstate(GuestThread& t) {
@@ -132,10 +136,10 @@ bool push_signal_frame(GuestThread& t, const Delivery& d) {
   bool entering = (d.action->flags & kSaOnStack) && t.altstack.size != 0 && !(t.altstack.flags & kSsDisable) &&
                   !on_altstack(t, r.rsp);
   if (entering) sp = t.altstack.sp + t.altstack.size;
-  uint64_t xstate = push_xstate(t, sp);
-  if (xstate == 0) return false;
+  const uint64_t xstate = xstate_below(t, sp);
   uint64_t at = ((xstate - sizeof frame) & ~15ull) - 8;
-  if (entering && at < t.altstack.sp) return false;  // would run off the alternate stack
+  if (entering && (at < t.altstack.sp || at > sp)) return false;  // would run off the alternate stack
+  if (!push_xstate(t, xstate)) return false;
   frame.uc.context.fpstate = xstate;
   frame.return_address = (d.action->flags & kSaRestorer) ? d.action->restorer : t.process->machine->sigreturn_address();
   if (copy_to_guest(at, &frame, sizeof frame) != 0) return false;
@@ -166,7 +170,7 @@ bool pop_signal_frame(GuestThread& t, uint64_t at) {
     // As restore_altstack(): what sigaltstack(2) would refuse changes nothing.
     uint32_t mode = uc.stack_flags & ~kSsAutodisarm;
     if (mode == kSsDisable) t.altstack = AltStack{0, 0, uc.stack_flags};
-    else if (mode <= kSsOnStack && uc.stack_size >= static_cast<uint64_t>(MINSIGSTKSZ))
+    else if (mode <= kSsOnStack && uc.stack_size >= kSmallestAltStack)
       t.altstack = AltStack{uc.stack_sp, uc.stack_size, uc.stack_flags};
   }
   return true;

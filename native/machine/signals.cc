@@ -173,7 +173,8 @@ void release_deferred(GuestThread& thread) {
 
 SignalTable& signal_table() {
   static SignalTable table;
-  return table;
+  const GuestThread* thread = current_thread();
+  return thread != nullptr && thread->own_actions != nullptr ? *thread->own_actions : table;
 }
 
 void apply_host_mask(uint64_t mask) {
@@ -325,7 +326,7 @@ int64_t sys_sigaltstack(GuestThread& thread, const uint64_t args[6]) {
     if (mode == kDisable) {
       thread.altstack = AltStack{0, 0, wanted.flags};
     } else {
-      if (wanted.size < static_cast<uint64_t>(MINSIGSTKSZ)) return -ENOMEM;
+      if (wanted.size < kSmallestAltStack) return -ENOMEM;
       thread.altstack = AltStack{wanted.sp, wanted.size, wanted.flags};
     }
   }

@@ -20,12 +20,16 @@ struct KernelSigaction {
 
 constexpr int kSignals = 64;
 
-/// Saved and restored around vfork, whose child shares the monitor's memory but not its dispositions.
+/// Dispositions. A vfork child has a copy (GuestThread::own_actions): it shares the monitor's memory, not these.
 struct SignalTable {
   KernelSigaction action[kSignals + 1];
   bool known[kSignals + 1] = {};
 };
+/// The calling thread's.
 SignalTable& signal_table();
+
+/// Smallest alternate stack (man 2 sigaltstack). Not MINSIGSTKSZ: libc's asks the processor, Linux does not.
+constexpr uint64_t kSmallestAltStack = 2048;
 
 /// Installs the monitor's SIGSEGV/SIGBUS handlers; the main thread inherits the host's mask.
 void init_signals(GuestThread& main_thread);
