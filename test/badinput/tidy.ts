@@ -62,7 +62,7 @@ async function remains(
       ...directories
         .flatMap((directory) => entries(directory).map((name) => join(directory, name)))
         .filter((path) => !before.has(path)),
-      ...entries(REGISTRY).filter((name) => name.startsWith(`${pid}-`)),
+      ...entries(REGISTRY).filter((name) => name.startsWith(`${pid}-`) && !before.has(join(REGISTRY, name))),
     ];
     if (left.length === 0) break;
     await sleep(100);
@@ -76,7 +76,10 @@ export function trial({ args, wrap, env, prepare, seconds }: Trial): Promise<Ver
     const temporary = join(scratch, "tmp");
     for (const directory of [work, temporary]) mkdirSync(directory);
     prepare?.(work);
-    const before = new Set(entries(work).map((name) => join(work, name)));
+    // The registry may hold what a killed monitor with the same pid left long ago.
+    const before = new Set(
+      [work, REGISTRY].flatMap((directory) => entries(directory).map((name) => join(directory, name))),
+    );
     const mark = `KM_TEST_MARK=${scratch}`;
     const [program, ...rest] = wrap ? wrap([KM, ...args]) : [KM, ...args];
     if (program === undefined) throw new Error("an empty command");
