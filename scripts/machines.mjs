@@ -13,6 +13,7 @@ const MACHINE_SUITES = [
   "monitor",
   "programs",
   "servers",
+  "soak",
   "suites",
   "syscalls",
 ];
