@@ -9,7 +9,6 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
-  chmodSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -21,12 +20,11 @@ import {
 } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { setup } from "./setup.mjs";
 import { sources } from "./sources.mjs";
+import { inputsOf, noteBuilt, ROOT } from "./stamps.mjs";
 import { versionPart } from "./version.mjs";
 
-const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const GYP_INPUTS = ["binding.gyp", "native/flags.gypi", "native/plain.gypi", "package-lock.json"];
 
 class BuildError extends Error {}
@@ -68,9 +66,13 @@ function nodeHeaders() {
   return existsSync(join(prefix, "include/node/node_api.h")) ? [`--nodedir=${prefix}`] : [];
 }
 
-/** Changes when gyp has to run again: its inputs, the list of sources, what km says of itself, node. */
+/** Variables that gyp writes into the makefiles it makes. */
+const GYP_VARIABLES = ["CC", "CXX", "AR", "LINK", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"];
+
+/** Changes when gyp has to run again: its inputs, the list of sources, what km says of itself, node, the compiler. */
 function configureStamp() {
   const hash = createHash("sha256").update(process.version);
+  for (const name of GYP_VARIABLES) hash.update(`${name}=${process.env[name] ?? ""}\n`);
   for (const file of GYP_INPUTS) hash.update(readFileSync(join(ROOT, file)));
   for (const target of ["core", "km", "binding"]) hash.update(sources(target).join("\n"));
   for (const part of ["version", "branch", "sha"]) hash.update(`${versionPart(part)}\n`);
@@ -109,7 +111,9 @@ function buildNative(buildDir) {
     nodeGyp(folder, ["configure"]);
     writeFileSync(stampFile, stamp);
   }
-  console.log("build: native");
+  const fresh = !existsSync(join(folder, "build/Release/obj.target"));
+  const count = ["core", "km", "binding"].reduce((all, target) => all + sources(target).length, 0);
+  console.log(`build: native${fresh ? ` (${count} files)` : ""}`);
   nodeGyp(folder, ["build", `--jobs=${availableParallelism()}`]);
   const release = join(folder, "build/Release");
   const km = join(buildDir, "bin/km");
@@ -139,9 +143,6 @@ function buildTypeScript() {
     "-p",
     join(ROOT, "tsconfig.build.json"),
   ]);
-  for (const file of Object.values(JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).bin ?? {})) {
-    chmodSync(join(ROOT, file), 0o755);
-  }
 }
 
 function main(args) {
@@ -151,13 +152,22 @@ function main(args) {
   if (!args.includes("--ts")) {
     if (!setup(["build"], { quiet: true }))
       throw new BuildError("the native build needs the packages named above");
+    const inputs = inputsOf("native");
     buildNative(buildDir);
+    if (buildDir === join(ROOT, "build")) noteBuilt("native", inputs);
   }
-  if (!args.includes("--native")) buildTypeScript();
+  if (!args.includes("--native")) {
+    const inputs = inputsOf("typescript");
+    buildTypeScript();
+    noteBuilt("typescript", inputs);
+  }
 }
 
+// npx links a clone and runs its `prepare`, of which npm shows nothing: there bin/launch.mjs builds.
+const underNpx = process.env.npm_command === "exec" && process.env.npm_lifecycle_event === "prepare";
+
 try {
-  main(process.argv.slice(2));
+  if (!underNpx) main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;
   console.error(`build: ${error.message}`);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything that can stop an installation: a stable id, when it happens, and what to do. docs/install.md has this table.
+import { BUILD_REASONS } from "../../bin/build-reasons.mjs";
 
 interface Reason {
   when: string;
@@ -20,6 +21,7 @@ export const REASONS = {
     when: "the package is not built",
     fix: "run `npm run build` in the package's folder",
   },
+  ...BUILD_REASONS,
   "package-damaged": {
     when: "a file of the package changed while it was installed, or was damaged",
     fix: "build or download the package again, then run this again",

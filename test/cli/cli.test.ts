@@ -9,7 +9,7 @@ import { detectDevice } from "../../src/installer/detect/device.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
 import { picture, temporaryFolder } from "../installer/fixtures.js";
 
-// The built programs, as package.json names them: `npm test` builds before it tests.
+// The built programs that bin/ starts: `npm test` builds before it tests.
 const PROGRAMS = new URL("../../dist/cli/", import.meta.url).pathname;
 
 function cli(program: "kontain" | "kontain-install", ...args: string[]) {
