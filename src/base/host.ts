@@ -29,6 +29,8 @@ export interface HostUser {
   groups: string[];
   /** Who called sudo, where somebody did. */
   sudo?: string;
+  /** The groups that one is in; only with `sudo`. */
+  sudoGroups?: string[];
 }
 
 export interface MetadataRequest {
@@ -161,13 +163,28 @@ function ask(url: string, { method = "GET", headers = {}, timeout }: MetadataReq
   });
 }
 
+/** Groups of a user by passwd(5) and group(5): the primary one and those with the name among their members. */
+export function groupsOf(name: string, passwd: string, group: string): string[] {
+  const fields = (text: string) => text.split("\n").map((line) => line.split(":"));
+  const primary = fields(passwd).find((row) => row[0] === name)?.[3];
+  const rows = fields(group).filter((row) => row[2] === primary || row[3]?.split(",").includes(name));
+  return rows.flatMap((row) => (row[0] ? [row[0]] : []));
+}
+
+/** Who called sudo. The name becomes an argument of usermod(8), and anybody can set a variable. */
+async function sudoer(): Promise<Pick<HostUser, "sudo" | "sudoGroups">> {
+  const sudo = process.env.SUDO_USER?.match(/^[a-z_][a-z0-9_.-]*\$?$/i)?.[0];
+  if (!sudo || sudo === "root") return {};
+  const tables = ["/etc/passwd", "/etc/group"].map((table) => unlessRefused(readFile(table, "utf8")));
+  const [passwd = "", group = ""] = await Promise.all(tables);
+  return { sudo, sudoGroups: groupsOf(sudo, passwd, group) };
+}
+
 async function user(): Promise<HostUser> {
   const uid = process.getuid?.() ?? -1;
   const ids = process.getgroups?.() ?? [];
   const groups = await Promise.all(ids.map((id) => nameOf(id, "/etc/group")));
-  // It becomes an argument of usermod(8), and anybody can set a variable.
-  const sudo = process.env.SUDO_USER?.match(/^[a-z_][a-z0-9_.-]*\$?$/i)?.[0];
-  const common = { uid, groups, ...(sudo && sudo !== "root" ? { sudo } : {}) };
+  const common = { uid, groups, ...(await sudoer()) };
   try {
     return { ...common, name: userInfo().username };
   } catch {

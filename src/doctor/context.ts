@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // What checks look at on this machine.
 import { realHost } from "../base/host.js";
-import { readJournal, standing } from "../installer/apply/journal.js";
+import { JournalError, readJournal, standing } from "../installer/apply/journal.js";
 import { fingerprint } from "../installer/apply/keep.js";
 import { detect } from "../installer/detect/detect.js";
 import { runHello } from "../installer/verify/hello.js";
 import type { Context, Installed } from "./check.js";
 
+function unlessRefused(error: unknown): undefined {
+  if (!(error instanceof JournalError)) throw error;
+}
+
 async function readInstalled(prefix: string): Promise<Installed | null> {
-  const records = (await readJournal(prefix)) ?? [];
+  // A journal that is not worked with is told with the facts.
+  const records = (await readJournal(prefix).catch(unlessRefused)) ?? [];
   const verified = records.findLast((record) => record.type === "verified");
   if (verified?.type !== "verified") return null;
   const files = new Map<string, string>();

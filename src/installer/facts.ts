@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What detect finds out and plan decides on. Plain data: a test writes it down, `--json` prints it.
 import type { HostUser } from "../base/host.js";
+import type { Problem } from "./reasons.js";
 
 /** One device that could carry machines. */
 export interface DeviceFacts {
@@ -49,6 +50,8 @@ export interface PrefixFacts {
   verified?: string;
   /** It holds files, and none of them is from an installation by this tool. */
   foreign?: boolean;
+  /** Why the journal that is there is not worked with. */
+  trouble?: Problem;
 }
 
 /** A kernel release such as "6.1.0-18-cloud-amd64", taken apart. */

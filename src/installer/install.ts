@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { errorCode } from "../base/files.js";
 import { type ApplyOptions, apply, Interrupted, removeState, undo } from "./apply/apply.js";
 import { StepError } from "./apply/commands.js";
-import { type Checkpoint, Journal, sweep } from "./apply/journal.js";
+import { type Checkpoint, Journal, JournalError, sweep } from "./apply/journal.js";
 import { HELLO, MONITOR, packageVersion } from "./bundle.js";
 import { detect, type OnFacts } from "./detect/detect.js";
 import { DEFAULT_PREFIX, type HostFacts, type Wishes } from "./facts.js";
@@ -60,17 +60,48 @@ export function ending(report: Reporter, prefix: string) {
   };
 }
 
+/** Reports what stopped it and then how it ended. `settle`: sees to the host, and says what became of it. */
+export async function stopped(
+  { report, prefix }: { report: Reporter; prefix: string },
+  what: "installed" | "uninstalled" | "upgraded",
+  stop: Problem,
+  settle: () => Promise<string> = async () => "nothing was changed",
+): Promise<Outcome> {
+  const { id, evidence, fix } = stop;
+  report({ type: "problem", problem: stop });
+  const rest = await settle();
+  return ending(report, prefix)(
+    "failed",
+    `not ${what}: ${evidence}`,
+    `way out: ${fix}`,
+    `reason: ${id}; ${rest}`,
+  );
+}
+
+/** The problem in an error of a step, of the journal or of the system; anything else is our mistake, and thrown on. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof StepError || error instanceof JournalError) return error.problem;
+  const code = errorCode(error);
+  if (!(error instanceof Error) || !code || !/^E[A-Z0-9]+$/.test(code)) throw error;
+  return problem(code === "ENOSPC" || code === "EDQUOT" ? "disk-full" : "step-failed", error.message);
+}
+
 /** Number of records up to and including the last that says an installation ran; 0 where none did. */
 function lastGood(journal: Journal): number {
   return journal.records.findLastIndex((record) => record.type === "verified") + 1;
 }
 
-/** Takes back what was done since the last installation that ran its payload. */
-async function rollBack(journal: Journal, options: InstallOptions): Promise<void> {
+/** Takes back what was done since the last installation that ran its payload. Returns what to say of it. */
+async function rollBack(journal: Journal, options: InstallOptions): Promise<string> {
   const good = lastGood(journal);
   const { signal: _, ...rest } = applyOptions(options, options.doors?.checkpoint);
-  await undo(journal, good, rest);
-  if (good === 0) await removeState(journal, options.doors?.checkpoint);
+  try {
+    await undo(journal, good, rest);
+    if (good === 0) await removeState(journal, options.doors?.checkpoint);
+    return "what had been changed is taken back";
+  } catch (error) {
+    return `not all is taken back (${problemOf(error).evidence}): kontain uninstall goes on with it`;
+  }
 }
 
 async function verify(decided: Plan, journal: Journal, options: InstallOptions): Promise<HelloRun> {
@@ -93,17 +124,12 @@ async function openJournal(prefix: string): Promise<Journal | Problem> {
     if (!journal) throw new Error(`no journal in ${prefix}`);
     return journal;
   } catch (error) {
-    const code = errorCode(error);
-    if (!code || !(error instanceof Error)) throw error;
+    const found = problemOf(error);
+    if (error instanceof JournalError) return found;
     await sweep(prefix).catch(() => {});
-    return problem(code === "ENOSPC" ? "disk-full" : "prefix-denied", `${prefix}: ${error.message}`);
+    const id = found.id === "disk-full" ? found.id : "prefix-denied";
+    return problem(id, `${prefix}: ${found.evidence}`);
   }
-}
-
-/** The problem in an error that is one of a step; anything else is thrown on. */
-function problemOf(error: unknown): Problem {
-  if (error instanceof StepError) return error.problem;
-  throw error;
 }
 
 async function applyAndVerify(
@@ -158,17 +184,10 @@ export async function install(options: InstallOptions): Promise<Outcome> {
     return end("declined", "nothing was changed: say yes, or pass --yes");
   }
   const journal = await openJournal(prefix);
-  if (!(journal instanceof Journal)) {
-    report({ type: "problem", problem: journal });
-    return failed(journal, report, prefix);
-  }
+  if (!(journal instanceof Journal)) return stopped({ report, prefix }, "installed", journal);
   try {
-    const stopped = await applyAndVerify(decided, journal, options);
-    if (stopped) {
-      report({ type: "problem", problem: stopped });
-      await rollBack(journal, options);
-      return failed(stopped, report, prefix);
-    }
+    const stop = await applyAndVerify(decided, journal, options);
+    if (stop) return await stopped({ report, prefix }, "installed", stop, () => rollBack(journal, options));
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     return end(
@@ -186,28 +205,9 @@ export async function install(options: InstallOptions): Promise<Outcome> {
   );
 }
 
-function failed({ id, evidence, fix }: Problem, report: Reporter, prefix: string): Outcome {
-  return ending(report, prefix)(
-    "failed",
-    `not installed: ${evidence}`,
-    `way out: ${fix}`,
-    `reason: ${id}; what had been changed is taken back`,
-  );
-}
-
-/** Takes an installation back, leaving the tree as it was. */
-export async function uninstall(options: UninstallOptions): Promise<Outcome> {
+async function takeBack(journal: Journal, options: UninstallOptions): Promise<Outcome> {
   const { prefix, report } = options;
   const end = ending(report, prefix);
-  report({ type: "start", action: "uninstall", version: await packageVersion(), prefix });
-  const journal = await Journal.open(prefix, { create: false });
-  if (!journal) {
-    return end(
-      "nothing-installed",
-      `nothing is installed in ${prefix}`,
-      "another place is named with --prefix",
-    );
-  }
   try {
     if (!(await options.consent())) return end("declined", "nothing was changed: say yes, or pass --yes");
     const notes = await undo(journal, 0, applyOptions(options, options.checkpoint));
@@ -219,9 +219,26 @@ export async function uninstall(options: UninstallOptions): Promise<Outcome> {
         : `uninstalled, but for what is noted above`,
     );
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    return end("interrupted", "interrupted", "run the same command to go on");
+    if (error instanceof Interrupted)
+      return end("interrupted", "interrupted", "run the same command to go on");
+    const rest = async () => "run the same command again to go on";
+    return await stopped(options, "uninstalled", problemOf(error), rest);
   } finally {
     await journal.close();
   }
+}
+
+/** Takes an installation back, leaving the tree as it was. */
+export async function uninstall(options: UninstallOptions): Promise<Outcome> {
+  const { prefix, report } = options;
+  report({ type: "start", action: "uninstall", version: await packageVersion(), prefix });
+  let journal: Journal | undefined;
+  try {
+    journal = await Journal.open(prefix, { create: false });
+  } catch (error) {
+    return stopped(options, "uninstalled", problemOf(error));
+  }
+  if (journal) return takeBack(journal, options);
+  const none = `nothing is installed in ${prefix}`;
+  return ending(report, prefix)("nothing-installed", none, "another place is named with --prefix");
 }

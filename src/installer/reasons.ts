@@ -26,6 +26,14 @@ export const REASONS = {
     when: "a file of the package changed while it was installed, or was damaged",
     fix: "build or download the package again, then run this again",
   },
+  "installer-busy": {
+    when: "another installer is at work in the same prefix",
+    fix: "wait for it to end, then run this again",
+  },
+  "journal-refused": {
+    when: "the journal of the installation is damaged, or others could have written it",
+    fix: "put the journal right, as the line says; or move the prefix away by hand and install anew",
+  },
   "prefix-denied": {
     when: "the prefix cannot be written",
     fix: "run as root (sudo), or name a folder of yours with --prefix",

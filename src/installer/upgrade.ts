@@ -12,7 +12,7 @@ import { ArchiveError, inflate, readTar } from "./archive.js";
 import { isContent, readBundle } from "./bundle.js";
 import { detect, realDoors } from "./detect/detect.js";
 import type { HostFacts } from "./facts.js";
-import { ending, type InstallOptions, install } from "./install.js";
+import { ending, type InstallOptions, install, problemOf, stopped } from "./install.js";
 import { type Problem, problem } from "./reasons.js";
 import type { Outcome } from "./ui/events.js";
 
@@ -32,7 +32,7 @@ class Stopped extends Error {
   }
 }
 
-const stop = (id: "upgrade-file" | "upgrade-checksum" | "upgrade-older" | "disk-full", evidence: string) =>
+const stop = (id: "upgrade-file" | "upgrade-checksum" | "upgrade-older", evidence: string) =>
   new Stopped(problem(id, evidence));
 
 async function readWhole(file: string): Promise<Buffer> {
@@ -63,13 +63,23 @@ async function checkSum(file: string, content: Buffer, given: string | undefined
   }
 }
 
+/** What the system says to names that no folder can hold side by side. */
+const NAME_ERRORS = ["EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG"];
+
 /** Puts the files of a package that go onto a host into `folder`. */
 async function unpack(files: Map<string, Uint8Array>, folder: string): Promise<void> {
   for (const [path, content] of files) {
     if (path !== "package.json" && !isContent(path)) continue;
     const target = join(folder, path);
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, content, { mode: 0o700, flag: "wx" });
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, content, { mode: 0o700, flag: "wx" });
+    } catch (error) {
+      if (!NAME_ERRORS.includes(errorCode(error) ?? "")) throw error;
+      throw new ArchiveError(
+        `${JSON.stringify(path.slice(0, 100))} in it cannot be unpacked beside the others`,
+      );
+    }
   }
 }
 
@@ -104,7 +114,6 @@ async function stage(
     await unpack(files, folder);
   } catch (error) {
     if (error instanceof ArchiveError) throw stop("upgrade-file", `${file}: ${error.message}`);
-    if (errorCode(error) === "ENOSPC") throw stop("disk-full", `${folder}: no room to unpack ${file}`);
     throw error;
   }
   const bundle = await readBundle(folder);
@@ -114,42 +123,70 @@ async function stage(
   return bundle;
 }
 
+/** The package, unpacked in a folder that the caller removes. */
+async function staged(options: UpgradeOptions, folder: string, installed: string) {
+  try {
+    return await stage(options, installed, folder);
+  } catch (error) {
+    if (error instanceof Stopped) return error.problem;
+    const found = problemOf(error);
+    return { ...found, evidence: `${folder}: ${found.evidence}` };
+  }
+}
+
+/** Installs what was unpacked, on the device that the installation has. */
+function installStaged(
+  options: UpgradeOptions,
+  bundle: HostFacts["bundle"],
+  installedDevice: string,
+): Promise<Outcome> {
+  const { wishes } = options;
+  const own = options.doors?.detect;
+  return install({
+    ...options,
+    wishes: { ...wishes, device: wishes.device ?? installedDevice },
+    version: bundle.version,
+    doors: {
+      ...options.doors,
+      detect: async (asked, found) =>
+        own
+          ? { ...(await own(asked, found)), bundle }
+          : detect(asked, found, { ...(await realDoors()), bundle }),
+    },
+  });
+}
+
+/** The installation in a prefix, the problem with its journal, or undefined where there is none. */
+async function installedIn(prefix: string) {
+  try {
+    const last = (await readJournal(prefix))?.findLast((record) => record.type === "verified");
+    return last?.type === "verified" ? last : undefined;
+  } catch (error) {
+    return problemOf(error);
+  }
+}
+
 /** Upgrades. Everything it has to say goes to the reporter; the outcome is also returned. */
 export async function upgrade(options: UpgradeOptions): Promise<Outcome> {
-  const { report, wishes } = options;
-  const { prefix } = wishes;
-  const end = ending(report, prefix);
-  const installed = (await readJournal(prefix))?.findLast((record) => record.type === "verified");
-  if (installed?.type !== "verified") {
-    return end("nothing-installed", `nothing is installed in ${prefix}`, "npx kontain-install installs it");
+  const { report } = options;
+  const { prefix } = options.wishes;
+  const stop = (found: Problem) => stopped({ report, prefix }, "upgraded", found);
+  const installed = await installedIn(prefix);
+  if (!installed) {
+    const none = `nothing is installed in ${prefix}`;
+    return ending(report, prefix)("nothing-installed", none, "npx kontain-install installs it");
   }
-  const folder = await mkdtemp(join(tmpdir(), "kontain-upgrade-"));
+  if ("id" in installed) return stop(installed);
+  let folder: string;
   try {
-    const bundle = await stage(options, installed.version, folder);
-    const device = wishes.device ?? installed.device;
-    const own = options.doors?.detect;
-    return await install({
-      ...options,
-      wishes: { ...wishes, device },
-      version: bundle.version,
-      doors: {
-        ...options.doors,
-        detect: async (asked, found) =>
-          own
-            ? { ...(await own(asked, found)), bundle }
-            : detect(asked, found, { ...(await realDoors()), bundle }),
-      },
-    });
+    folder = await mkdtemp(join(tmpdir(), "kontain-upgrade-"));
   } catch (error) {
-    if (!(error instanceof Stopped)) throw error;
-    report({ type: "problem", problem: error.problem });
-    const { evidence, fix, id } = error.problem;
-    return end(
-      "failed",
-      `not upgraded: ${evidence}`,
-      `way out: ${fix}`,
-      `reason: ${id}; nothing was changed`,
-    );
+    return stop(problemOf(error));
+  }
+  try {
+    const bundle = await staged(options, folder, installed.version);
+    if ("id" in bundle) return await stop(bundle);
+    return await installStaged(options, bundle, installed.device);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

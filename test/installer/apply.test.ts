@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Forwards and backwards through the journal, with a crash played at every moment between two durable changes.
-import { appendFile, chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { sha256 } from "../../src/base/files.js";
@@ -147,7 +147,13 @@ test("a file changed after the installation is kept aside, and what was there co
   t.is(notes?.length, 1);
   t.regex(notes?.[0] ?? "", /changed-since-install/);
   t.is(await readFile(`${km}.changed-since-install`, "utf8"), "edited");
-  await rm(`${km}.changed-since-install`);
+  // The next time does not write over what was kept the first time.
+  await forward(w);
+  await writeFile(km, "edited again");
+  t.true((await backward(w))?.some((note) => note.endsWith(`${km}.changed-since-install.2`)));
+  t.is(await readFile(`${km}.changed-since-install`, "utf8"), "edited");
+  t.is(await readFile(`${km}.changed-since-install.2`, "utf8"), "edited again");
+  for (const suffix of ["", ".2"]) await rm(`${km}.changed-since-install${suffix}`);
   t.deepEqual(await picture(join(w.root, "host")), w.before);
 });
 
@@ -196,10 +202,30 @@ test("two installers at once: the second is told who is at work; a dead one's lo
     message: new RegExp(`process ${process.pid}`),
   });
   await first.close();
-  await writeFile(join(w.prefix, ".install/lock"), "999999999 1");
+  await writeFile(join(w.prefix, ".install/lock.999999999.1"), "");
   const second = (await Journal.open(w.prefix, { create: true })) as Journal;
   await second.close();
-  t.pass();
+  const left = await readdir(join(w.prefix, ".install"));
+  t.deepEqual(left.sort(), ["backup", "journal"]);
+});
+
+test("a state folder without a journal is not taken for an installation", async (t) => {
+  const w = await world(t, { ".install/mine": "mine" });
+  const error = await t.throwsAsync(Journal.open(w.prefix, { create: true }), { instanceOf: JournalError });
+  t.is(error?.problem.id, "journal-refused");
+  t.regex(error?.message ?? "", /no journal is in it/);
+  t.deepEqual(await picture(join(w.root, "host")), w.before);
+});
+
+test("what others left beside the prefix stays; what dead installers left goes", async (t) => {
+  const w = await world(t, {});
+  const beside = join(w.prefix, "..");
+  const name = ".prefix.kontain-tmp";
+  for (const suffix of ["", ".999999999", ".1", ".old"])
+    await mkdir(join(beside, name + suffix, "sub"), { recursive: true });
+  await forward(w);
+  const left = (await readdir(beside)).filter((entry) => entry.startsWith(name));
+  t.deepEqual(left.sort(), [`${name}.1`, `${name}.old`], "process 1 lives, and .old is nobody's");
 });
 
 test("a step that cannot be done says which file, and can be taken back", async (t) => {

@@ -111,9 +111,10 @@ test("a second installer at the same time is told who is at work, and changes no
   await mkdir(prefix);
   const first = (await Journal.open(prefix, { create: true })) as Journal;
   const before = await picture(prefix);
-  await t.throwsAsync(attempt(t, prefix, 100), {
-    message: new RegExp(`process ${process.pid}\\) is at work`),
-  });
+  const { outcome, id, message } = await attempt(t, prefix, 100);
+  t.is(outcome, "failed");
+  t.is(id, "installer-busy");
+  t.regex(message, new RegExp(`process ${process.pid}\\) is at work in ${prefix}$`));
   t.deepEqual(await picture(prefix), before);
   await first.close();
 });

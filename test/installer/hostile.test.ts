@@ -13,12 +13,17 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
+import { check as monitorInstalled } from "../../src/doctor/checks/monitor-installed.js";
+import { realContext } from "../../src/doctor/context.js";
 import { apply } from "../../src/installer/apply/apply.js";
 import { Journal, JournalError, readJournal } from "../../src/installer/apply/journal.js";
 import { installedKernels } from "../../src/installer/detect/kernel.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
+import { uninstall } from "../../src/installer/install.js";
 import { plan } from "../../src/installer/plan/plan.js";
 import { describeFacts } from "../../src/installer/ui/describe.js";
+import type { InstallEvent } from "../../src/installer/ui/events.js";
+import { upgrade } from "../../src/installer/upgrade.js";
 import { COMMON, hostOf } from "../fixtures/described-host.js";
 import { host, PREFIX, skipped, temporaryFolder } from "./fixtures.js";
 
@@ -60,17 +65,51 @@ test("a journal that others can change, or that is a link, is not obeyed", async
   await refusesJournal(t, prefix, /is a link/);
 });
 
+/** What is planned for a prefix as it is on this machine, by root. */
+async function planFor(prefix: string) {
+  const facts = await detectPrefix(prefix, []);
+  const user = { uid: 0, name: "root", groups: [] };
+  const there = { ...host().prefix, ...facts, targets: host().prefix.targets };
+  return plan(host({ user, prefix: there }), { prefix });
+}
+
 test("root does not install where another user could exchange what it runs", async (t) => {
   if (!isRoot) return skipped(t, "not root");
   const prefix = join(await temporaryFolder(t), "kontain");
   await mkdir(prefix);
   await chown(prefix, NOBODY, NOBODY);
-  const facts = await detectPrefix(prefix, []);
-  t.is(facts.state, "denied");
-  const decided = plan(host({ prefix: { ...host().prefix, ...facts, targets: host().prefix.targets } }), {
-    prefix,
-  });
-  t.like(decided, { kind: "refusal", code: "prefix-denied" });
+  // The second one is still to be made: in a folder of that user, who could move it away.
+  for (const place of [prefix, join(prefix, "deep/er")]) {
+    const decided = await planFor(place);
+    t.like(decided, { kind: "refusal", code: "prefix-denied" }, place);
+    if (decided.kind === "refusal") {
+      t.regex(decided.reason, /belongs to user 65534, who could exchange/);
+      t.notRegex(decided.remedy, /sudo/, "it is root already");
+    }
+  }
+});
+
+test("a journal that is not obeyed: install, upgrade, uninstall and the doctor say so, each in a line", async (t) => {
+  const { prefix, journal } = await installed(t);
+  await chmod(journal, 0o666);
+  const words = /journal can be changed by others/;
+  const decided = await planFor(prefix);
+  t.like(decided, { kind: "refusal", code: "journal-refused" });
+  if (decided.kind === "refusal") t.regex(decided.reason, words);
+  const events: InstallEvent[] = [];
+  const door = { report: (event: InstallEvent) => events.push(event), consent: async () => true };
+  t.is(await uninstall({ prefix, ...door }), "failed");
+  t.is(await upgrade({ file: "/none", wishes: { prefix }, ...door }), "failed");
+  for (const what of ["uninstalled", "upgraded"]) {
+    const said = events.find((event) => event.type === "result" && event.message.startsWith(`not ${what}: `));
+    if (said?.type !== "result") return t.fail(what);
+    t.regex(said.message, words);
+    t.regex(said.next.join("\n"), /reason: journal-refused; nothing was changed/);
+  }
+  const context = await realContext(prefix, true);
+  const { verdict, evidence } = await monitorInstalled.run(context);
+  t.is(verdict, "fail");
+  t.regex(evidence, words);
 });
 
 test("lines that are no records of a journal are damage, not orders", async (t) => {

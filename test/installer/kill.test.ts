@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import test from "ava";
 import { readJournal } from "../../src/installer/apply/journal.js";
 import { picture, plant, temporaryFolder } from "./fixtures.js";
@@ -46,6 +47,37 @@ test("an installer killed at any time can be run again, and taken back", async (
     t.true(await run(args));
     t.is((await readJournal(prefix))?.at(-1)?.type, "verified");
     for (let delay = 0; delay < 30; delay += 10) await run([...args, "back"], delay);
+    t.true(await run([...args, "back"]));
+    t.deepEqual(await picture(root), before);
+  }
+});
+
+/** Starts an installer that waits; gives what lets it go, and what it printed by its end. */
+async function waiting(args: string[]) {
+  const child = spawn(process.execPath, ["--import=tsx", INSTALL, ...args, "wait"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const printed = text(child.stdout);
+  await once(child.stdout, "readable");
+  return { go: () => child.stdin.end(), printed };
+}
+
+test("installers that begin at the same moment: one at a time, the others are told, and it can be taken back", async (t) => {
+  const root = await temporaryFolder(t);
+  await plant(root, { "package/bin-km": "km", "package/tests-hello": "h", "package/examples-deep-er": "e" });
+  await mkdir(join(root, "host"));
+  const prefix = join(root, "host/made/here");
+  const args = [join(root, "package"), prefix];
+  const before = await picture(root);
+  for (let round = 0; round < 3; round++) {
+    const racers = await Promise.all([1, 2, 3, 4].map(() => waiting(args)));
+    for (const { go } of racers) go();
+    const ends = await Promise.all(racers.map(({ printed }) => printed));
+    const installed = ends.filter((end) => /begin\ninstalled\nend\n$/.test(end)).length;
+    const told = ends.filter((end) => /begin\ninstaller-busy\nfailed\nend\n$/.test(end)).length;
+    t.true(installed > 0, ends.join("--\n"));
+    t.is(installed + told, ends.length, ends.join("--\n"));
+    t.is((await readJournal(prefix))?.at(-1)?.type, "verified");
     t.true(await run([...args, "back"]));
     t.deepEqual(await picture(root), before);
   }

@@ -6,6 +6,9 @@ export const check: Check = {
   title: "an installation",
   looks: "the journal in the prefix",
   fix: "npx kontain-install",
-  run: ({ installed, prefix }) =>
-    installed ? ok(`${installed.version} in ${prefix}`) : fail(`none in ${prefix}`),
+  run: ({ installed, prefix, facts }) => {
+    const { trouble } = facts.prefix;
+    if (trouble) return fail(trouble.evidence, trouble.fix);
+    return installed ? ok(`${installed.version} in ${prefix}`) : fail(`none in ${prefix}`);
+  },
 };

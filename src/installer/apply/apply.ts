@@ -75,14 +75,15 @@ async function holds(step: PathStep): Promise<boolean> {
   return (await sha256(step.path)) === wantedDigest(step);
 }
 
-/** A system error, in words of ours: which file, and what to do. */
-function explain(error: unknown, step: PathStep): unknown {
+/** A system error, in words of ours: which file or command, and what to do. */
+function explain(error: unknown, step: Step): unknown {
   if (error instanceof ChecksumError) return new StepError(problem("package-damaged", error.message), step);
   const code = errorCode(error);
   if (!code) return error;
   const id = code === "ENOSPC" || code === "EDQUOT" ? "disk-full" : "step-failed";
   const message = error instanceof Error ? error.message : String(error);
-  const evidence = message.includes(step.path) ? message : `${step.path}: ${message}`;
+  const where = step.kind === "run" ? step.title : step.path;
+  const evidence = message.includes(where) ? message : `${where}: ${message}`;
   return new StepError(problem(id, evidence), step);
 }
 
@@ -135,8 +136,10 @@ async function applyRun(
     return undefined;
   } catch (error) {
     if (options.signal?.aborted) throw new Interrupted("interrupted");
-    if (!(error instanceof StepError) || !step.optional) throw error;
-    return `${step.title}: not done: ${error.problem.evidence}`;
+    if (error instanceof StepError && step.optional) {
+      return `${step.title}: not done: ${error.problem.evidence}`;
+    }
+    throw explain(error, step);
   }
 }
 
@@ -146,7 +149,8 @@ async function saveChanged(step: PathStep, backup: string | undefined): Promise<
   if (!there || (backup && (await sameFile(step.path, backup)))) return undefined;
   const wanted = wantedDigest(step);
   if (wanted !== undefined && there.isFile() && (await sha256(step.path)) === wanted) return undefined;
-  const aside = `${step.path}.changed-since-install`;
+  let aside = `${step.path}.changed-since-install`;
+  for (let n = 2; await lstatIfThere(aside); n++) aside = `${step.path}.changed-since-install.${n}`;
   await rename(step.path, aside);
   return `${step.path} was changed since it was installed; kept as ${aside}`;
 }
@@ -226,7 +230,7 @@ export async function removeState(journal: Journal, checkpoint: Checkpoint = now
   const { prefix, records } = journal;
   const begin = records[0];
   const made = begin?.type === "begin" ? [...begin.made] : [];
-  await journal.close();
+  await journal.abandon();
   let place = stateFolder(prefix);
   while (made.length > 0 && (await holdsOnly(dirname(place), basename(place)))) {
     if (dirname(place) !== made.pop()) break;

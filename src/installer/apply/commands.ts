@@ -88,11 +88,17 @@ async function command(
 }
 
 /** The whole output of a failed command, where a person finds it after everything else was taken back. */
-async function keepLog(step: RunStep, output: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "kontain-"));
-  const path = join(folder, `${step.name}.log`);
-  await writeFile(path, `$ ${step.argv.join(" ")}\n${output}\n`);
-  return path;
+async function keepLog(step: RunStep, output: string): Promise<string | undefined> {
+  try {
+    const folder = await mkdtemp(join(tmpdir(), "kontain-"));
+    const path = join(folder, `${step.name}.log`);
+    await writeFile(path, `$ ${step.argv.join(" ")}\n${output}\n`);
+    return path;
+  } catch (error) {
+    // No room for it: why the command failed is worth more than where the rest could be read.
+    if (!errorCode(error)) throw error;
+    return undefined;
+  }
 }
 
 async function keepAll(journal: Journal, step: RunStep, seq: number): Promise<Before> {

@@ -3,10 +3,12 @@
 // done. PREFIX/.install/backup/N holds what a step replaced: the original inode itself, so that undoing restores
 // content, owner, mode, times and all. The prefix, if it was not there, appears together with its journal in one
 // rename; so at every moment either nothing has happened or the journal tells what.
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, relative } from "node:path";
 import { errorCode, lstatIfThere, syncFolder, temporaryFor } from "../../base/files.js";
 import type { Step } from "../plan/plan.js";
+import { type Problem, problem, type ReasonId } from "../reasons.js";
+import { startTime, takeLock } from "./lock.js";
 
 /** What was at a step's path before it. backup: name under .install/backup. */
 export type Before =
@@ -27,9 +29,17 @@ export type JournalRecord =
 
 export type Intent = Extract<JournalRecord, { type: "intent" }>;
 
+/** Why a journal is not worked with. Nothing was changed then. */
 export class JournalError extends Error {
   override name = "JournalError";
+  readonly problem: Problem;
+  constructor(id: Extract<ReasonId, "installer-busy" | "journal-refused" | "root-needed">, evidence: string) {
+    super(evidence);
+    this.problem = problem(id, evidence);
+  }
 }
+
+const refused = (evidence: string) => new JournalError("journal-refused", evidence);
 
 /** Called between any two durable changes; a test makes it throw to play a crash at that moment. */
 export type Checkpoint = (where: string) => void;
@@ -48,9 +58,7 @@ export function parseJournal(text: string, path: string): JournalRecord[] {
   return lines.filter(Boolean).map((line, index) => {
     const record = recordOf(line);
     if (record) return record;
-    throw new JournalError(
-      `${path}: line ${index + 1} is damaged; restore the file, or remove the prefix by hand`,
-    );
+    throw refused(`${path}: line ${index + 1} is damaged`);
   });
 }
 
@@ -101,12 +109,12 @@ async function checkOwner(prefix: string): Promise<void> {
   for (const path of [stateFolder(prefix), journalFile(prefix)]) {
     const there = await lstatIfThere(path);
     if (!there) return;
-    if (there.isSymbolicLink()) throw new JournalError(`${path} is a link: not a journal of this tool`);
+    if (there.isSymbolicLink()) throw refused(`${path} is a link: not a journal of this tool`);
     if (there.uid !== me && there.uid !== 0) {
-      throw new JournalError(`${path} belongs to user ${there.uid}: run this as that user`);
+      throw refused(`${path} belongs to user ${there.uid}: run this as that user`);
     }
     if ((there.mode & 0o022) !== 0) {
-      throw new JournalError(`${path} can be changed by others (mode ${(there.mode & 0o777).toString(8)})`);
+      throw refused(`${path} can be changed by others (mode ${(there.mode & 0o777).toString(8)})`);
     }
   }
 }
@@ -125,7 +133,7 @@ export async function readJournal(prefix: string): Promise<JournalRecord[] | und
   const records = parseJournal(text, path);
   const first = records[0];
   if (first?.type !== "begin" || first.format !== 1) {
-    throw new JournalError(`${path}: not a journal this version can read`);
+    throw refused(`${path}: not a journal this version can read`);
   }
   return records;
 }
@@ -143,20 +151,33 @@ async function missingFolders(path: string): Promise<string[]> {
   return missing;
 }
 
+/** Where what is to appear at `path` is made: a place of this process's own, as another one may be making the same. */
+const nursery = (path: string) => `${temporaryFor(path)}.${process.pid}`;
+
+/** Whether a leftover beside `place` is what a process that is gone made there, or was about to remove. */
+async function isLeftover(name: string, place: string): Promise<boolean> {
+  const common = basename(temporaryFor(place));
+  if (name === common) return true;
+  const pid = name.startsWith(`${common}.`) ? Number(name.slice(common.length + 1)) : Number.NaN;
+  return Number.isInteger(pid) && (pid === process.pid || !(await startTime(pid)));
+}
+
 /** Removes what a crash during creation or removal of `prefix` left beside it: never anything with a live journal. */
 export async function sweep(prefix: string): Promise<void> {
-  await rm(temporaryFor(stateFolder(prefix)), { recursive: true, force: true });
-  for (let folder = prefix; dirname(folder) !== folder; folder = dirname(folder)) {
-    const leftover = temporaryFor(folder);
-    if (await lstatIfThere(leftover)) await rm(leftover, { recursive: true, force: true });
+  for (let place = stateFolder(prefix); dirname(place) !== place; place = dirname(place)) {
+    const beside = dirname(place);
+    for (const name of await readdir(beside).catch(() => [])) {
+      if (await isLeftover(name, place)) await rm(join(beside, name), { recursive: true, force: true });
+    }
   }
 }
 
+/** Makes prefix and journal, or leaves those that another installer has made in the meantime. */
 async function createState(prefix: string): Promise<void> {
   const made = await missingFolders(prefix);
   // What appears in one rename: the outermost missing folder, or, in a prefix that is there, the state folder.
   const place = made[0] ?? stateFolder(prefix);
-  const temporary = temporaryFor(place);
+  const temporary = nursery(place);
   const state = temporary + stateFolder(prefix).slice(place.length);
   // One by one: mkdir with `recursive` never ends where the kernel answers ENOENT to it (/proc).
   let folder = temporary;
@@ -174,7 +195,12 @@ async function createState(prefix: string): Promise<void> {
     await handle.close();
   }
   await syncFolder(state);
-  await rename(temporary, place);
+  try {
+    await rename(temporary, place);
+  } catch (error) {
+    if (errorCode(error) !== "ENOTEMPTY" && errorCode(error) !== "EEXIST") throw error;
+    await rm(temporary, { recursive: true, force: true });
+  }
   await syncFolder(dirname(place));
 }
 
@@ -183,9 +209,12 @@ async function checkMayWrite(prefix: string): Promise<void> {
   const there = await lstatIfThere(stateFolder(prefix)).catch(() => undefined);
   const me = process.geteuid?.() ?? 0;
   if (there && there.uid === 0 && me !== 0) {
-    throw new JournalError(`the installation in ${prefix} is root's: run this as root (sudo)`);
+    throw new JournalError("root-needed", `the installation in ${prefix} is root's`);
   }
 }
+
+/** How often a journal that goes away is looked for anew. */
+const TRIES = 10;
 
 /** An open journal that can be added to. Holds the installation's lock until closed. */
 export class Journal {
@@ -202,13 +231,33 @@ export class Journal {
   static async open(prefix: string, { create }: { create: boolean }): Promise<Journal | undefined> {
     await checkMayWrite(prefix);
     await sweep(prefix);
-    if (!(await readJournal(prefix))) {
-      if (!create) return undefined;
-      await createState(prefix);
+    // Again when another installer removed what was there between two looks.
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      if (!(await readJournal(prefix))) {
+        if (!create) return undefined;
+        await createState(prefix);
+      }
+      const lock = await takeLock(stateFolder(prefix));
+      if (!lock) continue;
+      if ("held" in lock) {
+        throw new JournalError(
+          "installer-busy",
+          `another installer (process ${lock.held}) is at work in ${prefix}`,
+        );
+      }
+      const journal = await Journal.openLocked(prefix, lock.file);
+      if (journal) return journal;
     }
-    const lock = await takeLock(prefix);
+    throw refused(`${stateFolder(prefix)} is there, but no journal is in it`);
+  }
+
+  private static async openLocked(prefix: string, lock: string): Promise<Journal | undefined> {
     try {
-      const records = (await readJournal(prefix)) ?? [];
+      const records = await readJournal(prefix);
+      if (!records) {
+        await rm(lock, { force: true });
+        return undefined;
+      }
       const handle = await open(journalFile(prefix), "a+");
       // A line torn off by a crash goes, so that the next record starts a line.
       const text = await handle.readFile("utf8");
@@ -240,43 +289,14 @@ export class Journal {
 
   async close(): Promise<void> {
     if (this.closed) return;
-    this.closed = true;
-    await this.handle.close();
+    await this.abandon();
     await rm(this.lock, { force: true });
   }
-}
 
-/** Start time of a process in clock ticks since boot (proc(5), stat field 22), or undefined when it is gone. */
-async function startTime(pid: number): Promise<string | undefined> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
+  /** Closes it and leaves its lock, which goes with the folder: until then nobody else may come in. */
+  async abandon(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.handle.close();
   }
-}
-
-/** One installer at a time. A lock whose process is gone is taken over. */
-async function takeLock(prefix: string): Promise<string> {
-  const path = join(stateFolder(prefix), "lock");
-  const mine = `${process.pid} ${await startTime(process.pid)}`;
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      const handle = await open(path, "wx", 0o644);
-      await handle.writeFile(mine);
-      await handle.close();
-      return path;
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw error;
-    }
-    const holder = await readFile(path, "utf8").catch(() => "");
-    const [pid, started] = holder.split(" ");
-    if (pid && started && (await startTime(Number(pid))) === started) {
-      throw new JournalError(
-        `another installer (process ${pid}) is at work in ${prefix}; wait for it to end`,
-      );
-    }
-    await rm(path, { force: true });
-  }
-  throw new JournalError(`${path}: cannot be taken; remove it if no installer is running`);
 }

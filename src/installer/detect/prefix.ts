@@ -4,8 +4,9 @@ import { constants } from "node:fs";
 import { access, readdir, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { lstatIfThere, sha256 } from "../../base/files.js";
-import { readJournal, standing } from "../apply/journal.js";
+import { JournalError, type JournalRecord, readJournal, standing } from "../apply/journal.js";
 import type { BundleFile, PrefixFacts, TargetFacts } from "../facts.js";
+import type { Problem } from "../reasons.js";
 
 async function targetFacts(
   prefix: string,
@@ -38,9 +39,8 @@ async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "e
   while (!(await lstatIfThere(nearest))) nearest = dirname(nearest);
   const there = await stat(nearest).catch(() => undefined);
   if (!there?.isDirectory()) return { state: "not-a-folder", evidence: `${nearest} is not a folder` };
-  const owner = nearest === path ? there.uid : 0;
-  if (process.geteuid?.() === 0 && owner !== 0) {
-    const evidence = `${path} belongs to user ${owner}, who could exchange what root runs there`;
+  if (process.geteuid?.() === 0 && there.uid !== 0) {
+    const evidence = `${nearest} belongs to user ${there.uid}, who could exchange what root runs there`;
     return { state: "denied", evidence };
   }
   try {
@@ -53,9 +53,19 @@ async function prefixState(path: string): Promise<Pick<PrefixFacts, "state" | "e
   }
 }
 
+async function journalOf(path: string): Promise<{ journal?: JournalRecord[]; trouble?: Problem }> {
+  try {
+    const journal = await readJournal(path);
+    return journal ? { journal } : {};
+  } catch (error) {
+    if (error instanceof JournalError) return { trouble: error.problem };
+    throw error;
+  }
+}
+
 /** Looks at `path` as the prefix of an installation of `files`. */
 export async function detectPrefix(path: string, files: BundleFile[]): Promise<PrefixFacts> {
-  const journal = await readJournal(path);
+  const { journal, trouble } = await journalOf(path);
   const records = journal ?? [];
   const ours = new Map<string, string>();
   for (const { step } of standing(records)) {
@@ -71,7 +81,7 @@ export async function detectPrefix(path: string, files: BundleFile[]): Promise<P
   }
   const targets = await Promise.all(files.map((file) => targetFacts(path, file, ours)));
   const verified = records.findLast((record) => record.type === "verified")?.version;
-  const foreign = !journal && (await holdsFiles(path));
+  const foreign = !journal && !trouble && (await holdsFiles(path));
   return {
     path,
     ...(await prefixState(path)),
@@ -79,5 +89,6 @@ export async function detectPrefix(path: string, files: BundleFile[]): Promise<P
     obsolete,
     ...(verified ? { verified } : {}),
     ...(foreign ? { foreign } : {}),
+    ...(trouble ? { trouble } : {}),
   };
 }

@@ -107,7 +107,7 @@ function kvmLoadable(facts: HostFacts): boolean {
 
 function chooseKvm(facts: HostFacts): Choice | Problem {
   const device = facts.devices.find(({ path }) => path === KVM);
-  if (device?.state === "works") return asIs(device);
+  if (device?.state === "works") return asIs(facts, device);
   if (device && device.state !== "absent") return refuseDevice(facts, device);
   if (!kvmLoadable(facts)) {
     const advice = nestedAdvice(facts);
@@ -122,22 +122,31 @@ function chooseKvm(facts: HostFacts): Choice | Problem {
   return { device: KVM, way: "load-kvm", because, notes: [] };
 }
 
-function asIs(device: DeviceFacts): Choice {
-  return { device: device.path, way: "as-is", because: "a guest ran on it", notes: [] };
+/** A guest ran as root; who called sudo may have to join the device's group first. */
+function sudoNotes({ user }: HostFacts, { path, access }: DeviceFacts): string[] {
+  const [, others, group] = /^\d*([0-7]) [^:]*:(.*)$/.exec(access ?? "") ?? [];
+  if (!user.sudo || !group || group === "root" || others === "6" || user.sudoGroups?.includes(group))
+    return [];
+  return [`${user.sudo} may not open ${path} yet: usermod -aG ${group} ${user.sudo}, then log in again`];
+}
+
+function asIs(facts: HostFacts, device: DeviceFacts): Choice {
+  const notes = sudoNotes(facts, device);
+  return { device: device.path, way: "as-is", because: "a guest ran on it", notes };
 }
 
 function chooseKkm(facts: HostFacts, wishes: Wishes, because: string): Choice | Problem {
   const device = facts.devices.find(({ path }) => path === KKM);
   const blocked = kkmProblem(facts, wishes);
   // Somebody else sees to the module: the host of this container, or another way of installing it.
-  if (blocked && device?.state === "works") return asIs(device);
+  if (blocked && device?.state === "works") return asIs(facts, device);
   if (blocked) return device?.state === "denied" ? refuseDevice(facts, device) : blocked;
   return { device: KKM, way: "kkm", because, notes: kkmNotes(facts, wishes.prefix) };
 }
 
 function chooseNamed(facts: HostFacts, path: string): Choice | Problem {
   const device = facts.devices.find((candidate) => candidate.path === path);
-  if (device?.state === "works") return asIs(device);
+  if (device?.state === "works") return asIs(facts, device);
   if (device && device.state !== "absent") return refuseDevice(facts, device);
   return problem("device-absent", `there is no ${path}`, "name another with --device, or leave it out");
 }
@@ -146,8 +155,8 @@ function chooseNamed(facts: HostFacts, path: string): Choice | Problem {
 function chooseAny(facts: HostFacts, wishes: Wishes): Choice | Problem {
   const works = facts.devices.find((device) => device.state === "works");
   const ours = facts.build.some(({ module }) => module !== "absent");
-  if (works && works.path !== KKM) return asIs(works);
-  if (works) return ours ? chooseKkm(facts, wishes, "a guest ran on it") : asIs(works);
+  if (works && works.path !== KKM) return asIs(facts, works);
+  if (works) return ours ? chooseKkm(facts, wishes, "a guest ran on it") : asIs(facts, works);
   const denied = facts.devices.find((device) => device.state === "denied");
   if (denied) return refuseDevice(facts, denied);
   const broken = facts.devices.find((device) => device.state === "broken" || device.state === "other");
@@ -178,8 +187,13 @@ function choose(facts: HostFacts, wishes: Wishes): Choice | Problem {
 }
 
 function checkPrefix(facts: HostFacts): Problem | undefined {
-  const { path, state, evidence, targets, free } = facts.prefix;
-  if (state === "denied") return problem("prefix-denied", `${path}: ${evidence}`);
+  const { path, state, evidence, targets, free, trouble } = facts.prefix;
+  if (trouble) return trouble;
+  if (state === "denied") {
+    const seen = `${path}: ${evidence}`;
+    if (facts.user.uid !== 0) return problem("prefix-denied", seen);
+    return problem("prefix-denied", seen, "name a folder of root's with --prefix, or run this as that user");
+  }
   if (state === "not-a-folder") return problem("prefix-blocked", `${path}: ${evidence}`);
   const blocked = targets.find((target) => target.state === "not-a-file");
   if (blocked) {

@@ -103,7 +103,8 @@ function describeDevices({ devices }: Partial<HostFacts>): Row[] {
 
 function describePrefix({ prefix }: Partial<HostFacts>): Row[] {
   if (!prefix) return [];
-  const { path, verified, evidence, state, foreign } = prefix;
+  const { path, verified, evidence, state, foreign, trouble } = prefix;
+  if (trouble) return [row("prefix", trouble.evidence, "bad")];
   const text = verified ? `has ${verified}` : foreign ? "exists, with files of somebody else" : evidence;
   return [row("prefix", `${path}: ${text}`, state === "writable" ? "plain" : "bad")];
 }
