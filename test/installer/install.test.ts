@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The four parts together, on a package and a monitor made for the test.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { sha256 } from "../../src/base/files.js";
@@ -9,6 +9,7 @@ import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import type { BundleFile } from "../../src/installer/facts.js";
 import { install, uninstall } from "../../src/installer/install.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
+import { plainReporter } from "../../src/installer/ui/plain.js";
 import type { HelloRun } from "../../src/installer/verify/hello.js";
 import { host, picture, plant, temporaryFolder } from "./fixtures.js";
 
@@ -133,6 +134,51 @@ test("without consent nothing is touched", async (t) => {
   const it = await Package.make(t);
   const before = await it.picture();
   t.is(await it.install("1.0.0", RAN, false), "declined");
+  t.deepEqual(await it.picture(), before);
+});
+
+test("files that the owner changed since stay at uninstall and are named; what was there before comes back", async (t) => {
+  const it = await Package.make(t, { "kontain/bin/km": "somebody's" });
+  const before = await it.picture();
+  await it.install("1.0.0", RAN);
+  const [km, old] = ["bin/km", "bin/old"].map((name) => join(it.prefix, name)) as [string, string];
+  await writeFile(km, "mended by the owner");
+  await writeFile(old, "mended too");
+  await writeFile(join(it.prefix, "bin/notes"), "the owner's");
+  const lines: string[] = [];
+  const plain = plainReporter(
+    (text) => lines.push(text),
+    (text) => lines.push(text),
+  );
+  t.is(await uninstall({ prefix: it.prefix, report: plain, consent: async () => true }), "uninstalled");
+  const said = lines.join("");
+  for (const path of [km, old]) {
+    t.true(
+      said.includes(`${path} was changed since it was installed; kept as ${path}.changed-since-install`),
+    );
+  }
+  t.regex(said, /uninstalled, but for what is noted above/);
+  t.is(await it.km(), "somebody's");
+  t.is(await readFile(`${km}.changed-since-install`, "utf8"), "mended by the owner");
+  t.is(await readFile(`${old}.changed-since-install`, "utf8"), "mended too");
+  t.is(await readFile(join(it.prefix, "bin/notes"), "utf8"), "the owner's");
+  t.is(await it.uninstall(), "nothing-installed");
+  for (const path of [
+    `${km}.changed-since-install`,
+    `${old}.changed-since-install`,
+    join(it.prefix, "bin/notes"),
+  ]) {
+    await rm(path);
+  }
+  t.deepEqual(await it.picture(), before, "nothing else is left");
+});
+
+test("a file that the owner removed since is no hindrance", async (t) => {
+  const it = await Package.make(t, { "kontain/bin/km": "somebody's" });
+  const before = await it.picture();
+  await it.install("1.0.0", RAN);
+  for (const name of ["bin/km", "bin/old"]) await rm(join(it.prefix, name));
+  t.is(await it.uninstall(), "uninstalled");
   t.deepEqual(await it.picture(), before);
 });
 

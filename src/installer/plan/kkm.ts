@@ -269,6 +269,9 @@ export function kkmNotes(facts: HostFacts, prefix: string): string[] {
   if (facts.kernel.installed.length > 0 && !usesDkms(facts) && hooks(facts, prefix).length === 0) {
     notes.push(`after a kernel upgrade run: sudo ${join(prefix, "kkm/rebuild.sh")} RELEASE`);
   }
-  if (facts.user.sudo) notes.push(`group membership of ${facts.user.sudo} begins with the next log-in`);
+  const { sudo } = facts.user;
+  if (sudo && !facts.kkm.group?.includes(sudo)) {
+    notes.push(`group membership of ${sudo} begins with the next log-in`);
+  }
   return notes;
 }
