@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -28,6 +29,15 @@ bool fail_open(int code, LoadError* error) {
     default:
       return fail(error, code, "cannot be opened: %s", strerror(code));
   }
+}
+
+/// Whether somebody has the program open for writing. Only the kernel knows, and tells since Linux 6.14 (execveat(2),
+/// AT_EXECVE_CHECK: nothing is executed); an older one refuses the flag, as it did every unknown one since 3.19.
+bool is_being_written(int fd) {
+  constexpr int kExecveCheck = 0x10000;
+  char name[] = "km";
+  char* argv[] = {name, nullptr};
+  return syscall(SYS_execveat, fd, "", argv, argv + 1, AT_EMPTY_PATH | kExecveCheck) != 0 && errno == ETXTBSY;
 }
 
 }  // namespace
@@ -59,7 +69,9 @@ int open_executable(const std::string& path, LoadError* error) {
       return fail(error, EACCES, "is not readable for you; km must read a program to run it"), -1;
     return fail_open(errno, error), -1;
   }
-  if (fstat(fd, &st) == 0 && check_mode(st, error)) return fd;
+  const bool good = fstat(fd, &st) == 0 && check_mode(st, error);
+  if (good && !is_being_written(fd)) return fd;
+  if (good) fail(error, ETXTBSY, "is open for writing; close it there first");
   close(fd);
   return -1;
 }

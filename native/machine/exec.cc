@@ -13,6 +13,7 @@
 
 #include "native/base/log.h"
 #include "native/km/options.h"
+#include "native/loader/elf_read.h"
 #include "native/loader/loader.h"
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr size_t kMaxString = 128 * 1024;  // MAX_ARG_STRLEN
 constexpr size_t kMaxTotal = 6 * 1024 * 1024;
+constexpr int kExecveCheck = 0x10000;  // AT_EXECVE_CHECK, Linux 6.14
 
 /// Copies a NULL-terminated array of strings. A NULL array is empty, as Linux has it.
 int64_t copy_strings(uint64_t array, size_t* total, std::vector<std::string>* out) {
@@ -61,6 +63,15 @@ int64_t check_file(const std::string& file, const std::vector<std::string>& argv
   if (good) return 0;
   KM_TRACE(Tag::kExec, "%s", error.message.c_str());
   return -error.error;
+}
+
+/// AT_EXECVE_CHECK: may the file be executed? Whether it is a program is not asked.
+int64_t check_executable(const std::string& file) {
+  LoadError error;
+  const int fd = open_executable(file, &error);
+  if (fd < 0) return -error.error;
+  close(fd);
+  return 0;
 }
 
 /// Lets the next monitor have `fd`, or takes it back.
@@ -144,7 +155,7 @@ int64_t sys_execveat(GuestThread& thread, const uint64_t args[6]) {
   char file[PATH_MAX];
   std::string path;
   if (int64_t length = copy_string_from_guest(file, args[1], sizeof file); length < 0) return length;
-  if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) return -EINVAL;
+  if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | kExecveCheck)) return -EINVAL;
   if (file[0] == 0) {
     if (!(flags & AT_EMPTY_PATH)) return -ENOENT;
     if (int64_t rc = path_of_fd(dirfd, &path); rc != 0) return rc;
@@ -157,6 +168,7 @@ int64_t sys_execveat(GuestThread& thread, const uint64_t args[6]) {
   }
   struct stat st;
   if ((flags & AT_SYMLINK_NOFOLLOW) && lstat(path.c_str(), &st) == 0 && S_ISLNK(st.st_mode)) return -ELOOP;
+  if (flags & kExecveCheck) return check_executable(path);
   return exec_guest(thread, path, args[2], args[3]);
 }
 
