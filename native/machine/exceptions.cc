@@ -95,22 +95,45 @@ void serve_page_fault(GuestThread& t, const Exit& exit) {
                          .cr2 = exit.address});
 }
 
+/// What the processor would have said, where the device says something else or too little.
+struct Trap {
+  uint8_t vector;
+  uint64_t error;
+  int debug_code = TRAP_TRACE;
+};
+
+Trap as_the_processor(GuestThread& t, const Exit& exit) {
+  constexpr uint8_t kInt = 0xcd, kInt1 = 0xf1;
+  constexpr uint64_t kGateError = 2, kTrapFlag = 0x100;  // SDM vol. 3, 6.13: the index counts in an IDT
+  const Regs& r = t.vcpu->regs();
+  Trap trap{exit.vector, exit.error_code};
+  uint8_t code[2];
+  // A device that emulates `int n` (PVM) finds no such instruction; a processor finds a gate that is closed to CPL 3.
+  if (exit.vector == kInvalidOpcode && copy_from_guest(code, r.rip, sizeof code) == 0 && code[0] == kInt)
+    trap = {kGeneral, code[1] * 8u + kGateError};
+  // DR6 would tell a step from int1; the trap flag and the instruction do as well.
+  if (exit.vector == kDebug && !(r.rflags & kTrapFlag) && copy_from_guest(code, r.rip - 1, 1) == 0 && code[0] == kInt1)
+    trap.debug_code = TRAP_BRKPT;
+  return trap;
+}
+
 }  // namespace
 
 void serve_exception(GuestThread& t, const Exit& exit) {
   if (exit.vector == kPage) return serve_page_fault(t, exit);
   if (exit.vector == kDoubleFault) fail_machine("double fault in the virtual CPU", exit.error_code);
-  Fault fault{.trapno = exit.vector, .error = exit.error_code};
+  const Trap trap = as_the_processor(t, exit);
+  Fault fault{.trapno = trap.vector, .error = trap.error};
   if (exit.vector == kX87 || exit.vector == kSimd) {
     fault.signo = SIGFPE;
     fault.code = float_code(t, exit.vector);
     fault.address = t.vcpu->regs().rip;
     if (fault.code == 0) return;  // as Linux: a spurious one is retried
   } else {
-    TrapSignal trap = trap_signal(exit.vector);
-    fault.signo = trap.signo;
-    fault.code = trap.code;
-    if (trap.address_is_rip) fault.address = t.vcpu->regs().rip;
+    const TrapSignal signal = trap_signal(trap.vector);
+    fault.signo = signal.signo;
+    fault.code = trap.vector == kDebug ? trap.debug_code : signal.code;
+    if (signal.address_is_rip) fault.address = t.vcpu->regs().rip;
   }
   if (exit.vector == kDebug) t.vcpu->regs().rflags &= ~0x100ull;  // Linux clears TF before it tells
   deliver_fault(t, fault);

@@ -153,7 +153,7 @@ const TOOLS: Case[] = [
 export const PROGRAMS: readonly Case[] = [...HELLOS, ...LANGUAGES, ...SCRIPTED, ...TOOLS];
 
 /** Payloads that kill processes, so that km has something to say on stderr. */
-const DEADLY = new Set(["deaths", "signal_masks", "processes"]);
+const DEADLY = new Set(["deaths", "signal_masks", "processes", "traps"]);
 
 /** Payloads of test/payloads/machine, each about one part of what a machine must offer. */
 export const FEATURES: readonly Case[] = ["machine", "machine-static"].flatMap((folder) =>
