@@ -42,9 +42,11 @@ function reasonOf(step: RunStep, status: number, output: string): ReasonId {
 /** The line that says most: the last of ours, apt's first error, another error's last, or simply the last. */
 function telling(output: string): string {
   const lines = output.trim().split("\n").filter(Boolean);
+  // apt is tried again with new lists: what counts is what the last try said.
+  const lastTry = lines.slice(lines.findLastIndex((line) => line.startsWith("Reading package lists")) + 1);
   return (
     lines.findLast((line) => /^kkm: /.test(line)) ??
-    lines.find((line) => line.startsWith("E: ")) ??
+    lastTry.find((line) => line.startsWith("E: ")) ??
     lines.findLast((line) => /error|fatal/i.test(line)) ??
     lines.at(-1) ??
     "it said nothing"
