@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // What goes wrong on real machines: one clear line, and the machine as it was.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { sha256 } from "../../src/base/files.js";
+import { apply, removeState, undo } from "../../src/installer/apply/apply.js";
+import { StepError } from "../../src/installer/apply/commands.js";
 import { Journal } from "../../src/installer/apply/journal.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import type { BundleFile } from "../../src/installer/facts.js";
 import { install } from "../../src/installer/install.js";
+import { plan } from "../../src/installer/plan/plan.js";
+import { run } from "../../src/installer/plan/steps.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
-import { host, picture, plant, skipped, temporaryFolder } from "./fixtures.js";
-
-const RAN = { works: true, command: "", stdout: "", problem: "" };
+import { host, picture, plant, RAN, skipped, smallDisk, temporaryFolder } from "./fixtures.js";
 
 interface Attempt {
   outcome: string;
@@ -49,32 +51,101 @@ async function attempt(
       runHello: async () => RAN,
     },
   });
-  const problem = events.find((event) => event.type === "problem");
+  const stop = events.find((event) => event.type === "problem" || event.type === "refusal");
   const result = events.at(-1);
   return {
     outcome,
-    id: problem?.type === "problem" ? problem.problem.id : "",
+    id: stop?.type === "problem" ? stop.problem.id : stop?.type === "refusal" ? stop.refusal.code : "",
     message: result?.type === "result" ? result.message : "",
   };
 }
 
 test("a disk that fills up on the way: said so, and nothing is left", async (t) => {
-  const folder = await temporaryFolder(t);
-  const mounted = await execa("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], {
-    reject: false,
+  const folder = await smallDisk(t, "size=512k");
+  if (!folder) return skipped(t, "no file system can be mounted here");
+  await plant(folder, { mine: "mine" });
+  const before = await picture(folder);
+  const { outcome, id, message } = await attempt(t, join(folder, "opt/kontain"), 2 << 20);
+  t.is(outcome, "failed");
+  t.is(id, "disk-full");
+  t.regex(message, /not installed: .*bin\/km.*no space/i);
+  t.deepEqual(await picture(folder), before);
+});
+
+test("a disk that is full before the journal is there", async (t) => {
+  const folder = await smallDisk(t, "size=64k,nr_inodes=4");
+  if (!folder) return skipped(t, "no file system can be mounted here");
+  const { outcome, id } = await attempt(t, join(folder, "opt/kontain"), 100);
+  t.is(outcome, "failed");
+  t.is(id, "disk-full");
+  t.deepEqual(await picture(folder), []);
+});
+
+test("a disk that fills up while what a command changes is kept", async (t) => {
+  const folder = await smallDisk(t, "size=512k");
+  if (!folder) return skipped(t, "no file system can be mounted here");
+  const index = join(await temporaryFolder(t), "modules.dep");
+  await writeFile(index, Buffer.alloc(2 << 20, 7));
+  const step = run({
+    name: "build",
+    title: "build it",
+    argv: ["false"],
+    touches: [{ path: index, ours: false }],
   });
-  if (mounted.exitCode !== 0) return skipped(t, "no file system can be mounted here");
-  try {
-    await plant(folder, { mine: "mine" });
-    const before = await picture(folder);
-    const { outcome, id, message } = await attempt(t, join(folder, "opt/kontain"), 2 << 20);
-    t.is(outcome, "failed");
-    t.is(id, "disk-full");
-    t.regex(message, /not installed: .*bin\/km.*no space/i);
-    t.deepEqual(await picture(folder), before);
-  } finally {
-    await execa("umount", [folder]);
+  const journal = (await Journal.open(join(folder, "kontain"), { create: true })) as Journal;
+  // Also for a command that may fail: it was not run at all.
+  for (const optional of [false, true]) {
+    const error = await t.throwsAsync(apply(journal, [{ ...step, optional }]), { instanceOf: StepError });
+    t.is(error?.problem.id, "disk-full");
+    t.regex(error?.problem.evidence ?? "", /^build it: .*no space left/i);
   }
+  t.deepEqual(await undo(journal, 0), []);
+  await removeState(journal);
+  t.deepEqual(await picture(folder), []);
+  t.is((await stat(index)).size, 2 << 20);
+});
+
+test("a prefix on a file system that is read only, for root as well", async (t) => {
+  const folder = await smallDisk(t, "ro");
+  if (!folder) return skipped(t, "no file system can be mounted here");
+  const prefix = join(folder, "kontain");
+  const facts = await detectPrefix(prefix, []);
+  const targets = host().prefix.targets;
+  const user = { uid: 0, name: "root", groups: [] };
+  const decided = plan(host({ user, prefix: { ...facts, targets } }), { prefix });
+  t.like(decided, { kind: "refusal", code: "prefix-denied" });
+  if (decided.kind === "refusal") t.regex(decided.reason, new RegExp(`no permission to write in ${folder}$`));
+  // And where that is seen only on the way.
+  const { outcome, id, message } = await attempt(t, prefix, 100);
+  t.is(outcome, "refused");
+  t.is(id, "prefix-denied");
+  t.regex(message, /no permission to write/);
+});
+
+test("a prefix that belongs to others, for an ordinary user", async (t) => {
+  const folder = await temporaryFolder(t);
+  const asNobody = async (command: string[]) =>
+    execa("setpriv", ["--reuid=65534", "--clear-groups", ...command], {
+      reject: false,
+      stdin: "ignore",
+      timeout: 120_000,
+    });
+  if ((await asNobody(["true"])).exitCode !== 0) return skipped(t, "no other user can be taken here");
+  const script = new URL("killed-install.ts", import.meta.url).pathname;
+  await plant(folder, { "bin-km": "km", "tests-hello": "h", "examples-deep-er": "e" });
+  await execa("chmod", ["-R", "a+rX", folder]);
+  const before = await picture(folder);
+  const child = await asNobody([
+    process.execPath,
+    "--import=tsx",
+    script,
+    folder,
+    join(folder, "kontain"),
+    "wait",
+  ]);
+  if (/EACCES|MODULE_NOT_FOUND/.test(child.stderr)) return skipped(t, "others cannot read this tree");
+  t.is(child.stdout, "ready\nbegin\nrefused\nend", child.stderr);
+  t.deepEqual(await picture(folder), before);
 });
 
 test("a file of the package that changed since it was looked at is not installed", async (t) => {

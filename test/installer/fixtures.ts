@@ -17,10 +17,12 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ExecutionContext } from "ava";
+import { execa } from "execa";
 import type { Checkpoint } from "../../src/installer/apply/journal.js";
 import { parseKernel } from "../../src/installer/detect/kernel.js";
 import type { BundleFile, HostFacts } from "../../src/installer/facts.js";
 import type { Step } from "../../src/installer/plan/steps.js";
+import type { HelloRun } from "../../src/installer/verify/hello.js";
 
 export const PREFIX = "/opt/kontain";
 
@@ -97,6 +99,9 @@ export function host(changes: Partial<HostFacts> = {}): HostFacts {
   };
 }
 
+/** What a payload that works printed. */
+export const RAN: HelloRun = { works: true, command: "km hello", stdout: "Hello, world", problem: "" };
+
 /** Ends a test that this machine cannot run, visibly. */
 export function skipped(t: ExecutionContext, why: string): void {
   t.log(`skipped: ${why}`);
@@ -107,6 +112,15 @@ export function skipped(t: ExecutionContext, why: string): void {
 export async function temporaryFolder(t: ExecutionContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "kontain-installer-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A file system in memory, mounted on a folder that goes with the test; undefined where none can be mounted. */
+export async function smallDisk(t: ExecutionContext, options: string): Promise<string | undefined> {
+  const folder = await temporaryFolder(t);
+  const mounted = await execa("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { reject: false });
+  if (mounted.exitCode !== 0) return undefined;
+  t.teardown(() => execa("umount", [folder]));
   return folder;
 }
 

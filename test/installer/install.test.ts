@@ -11,9 +11,8 @@ import { install, uninstall } from "../../src/installer/install.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
 import { plainReporter } from "../../src/installer/ui/plain.js";
 import type { HelloRun } from "../../src/installer/verify/hello.js";
-import { host, picture, plant, temporaryFolder } from "./fixtures.js";
+import { host, picture, plant, RAN, temporaryFolder } from "./fixtures.js";
 
-const RAN: HelloRun = { works: true, command: "km hello", stdout: "Hello, world", problem: "" };
 const DID_NOT: HelloRun = { works: false, command: "km hello", stdout: "", problem: "exit status 7" };
 
 class Package {

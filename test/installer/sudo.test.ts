@@ -11,7 +11,7 @@ import { ADD_GROUP_SCRIPT, DELETE_GROUP_SCRIPT } from "../../src/installer/kkm-s
 import { type Plan, plan } from "../../src/installer/plan/plan.js";
 import { sh } from "../../src/installer/plan/steps.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
-import { host, PREFIX, skipped, temporaryFolder } from "./fixtures.js";
+import { host, PREFIX, RAN, skipped, temporaryFolder } from "./fixtures.js";
 
 function planned(t: ExecutionContext, facts: HostFacts): Plan {
   const decided = plan(facts, { prefix: PREFIX });
@@ -125,8 +125,7 @@ test.serial("what to add to PATH is said, unless it is there", async (t) => {
   const hints = async () => {
     const events: InstallEvent[] = [];
     const facts = host({ bundle: { version: "1.0.0", files: [], missing: [] } });
-    const ran = { works: true, command: "", stdout: "", problem: "" };
-    const doors = { detect: async () => facts, runHello: async () => ran };
+    const doors = { detect: async () => facts, runHello: async () => RAN };
     const report = (event: InstallEvent) => void events.push(event);
     t.is(await install({ wishes: { prefix }, report, consent: async () => true, doors }), "installed");
     const result = events.at(-1);

@@ -16,9 +16,7 @@ import { install, uninstall } from "../../src/installer/install.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
 import { upgrade } from "../../src/installer/upgrade.js";
 import type { HelloRun } from "../../src/installer/verify/hello.js";
-import { bundleFile, host, picture, plant, temporaryFolder } from "./fixtures.js";
-
-const RAN: HelloRun = { works: true, command: "km hello", stdout: "Hello, world", problem: "" };
+import { bundleFile, host, picture, plant, RAN, skipped, smallDisk, temporaryFolder } from "./fixtures.js";
 
 /** Every file a package must have, and two that do not go onto the host. */
 function packageFiles(version: string): Record<string, string> {
@@ -256,6 +254,23 @@ const BAD: [what: string, make: (w: World) => Promise<string>, line: RegExp][] =
     /build\/bin\/km" in it is no ordinary file/,
   ],
   [
+    "one name for a file and a folder",
+    async (w) => {
+      const file = await w.pack({ ...packageFiles("2.0.0"), "other/x.c": "below a file" });
+      const args = ["--transform", "s,other,kkm/main.c,", "-czf", file, "-C"];
+      await execa("tar", [
+        "--format=ustar",
+        ...args,
+        join(w.root, "pack"),
+        "package/package.json",
+        "package/kkm",
+        "package/other/x.c",
+      ]);
+      return file;
+    },
+    /main\.c\/x\.c" in it cannot be unpacked/,
+  ],
+  [
     "a name that leads out of it",
     async (w) => {
       const file = await w.pack(packageFiles("2.0.0"));
@@ -278,6 +293,30 @@ for (const [what, make, line] of BAD) {
     t.deepEqual(await w.tree(), before);
   });
 }
+
+test.serial("no room to unpack it: said so, nothing changed, nothing left", async (t) => {
+  const w = await World.make(t);
+  const file = await w.pack({ ...packageFiles("2.0.0"), "build/bin/km": "km".repeat(500_000) });
+  const disk = await smallDisk(t, "size=256k");
+  if (!disk) return skipped(t, "no file system can be mounted here");
+  const before = await w.tree();
+  const usual = process.env.TMPDIR;
+  process.env.TMPDIR = disk;
+  try {
+    t.is(await w.upgrade(file), "failed");
+    t.is(w.problem().id, "disk-full");
+    t.regex(w.problem().line, /^not upgraded: .*kontain-upgrade-.*: ENOSPC/);
+    t.deepEqual(await picture(disk), []);
+    process.env.TMPDIR = join(disk, "none");
+    t.is(await w.upgrade(file), "failed");
+    t.is(w.problem().id, "step-failed");
+    t.regex(w.problem().line, /^not upgraded: ENOENT.*none\/kontain-upgrade-/);
+  } finally {
+    if (usual === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = usual;
+  }
+  t.deepEqual(await w.tree(), before);
+});
 
 test("an older package is refused; with nothing installed there is nothing to upgrade", async (t) => {
   const w = await World.make(t);
