@@ -380,19 +380,30 @@ static void test_passed(void) {
 
 /* The monitor execs: its memory is gone, so is the guest, though a child holds the files. */
 static void test_exec(void) {
-  pid_t pid = fork();
+  int before[2];
+  char byte;
+  pid_t pid;
 
+  if (pipe2(before, O_CLOEXEC))
+    die("pipe2");
+  pid = fork();
   if (pid == 0) {
     make(g_syscalls, g_syscalls_end);
     vcpu_run(&cpu);
     fcntl(machine.vm, F_SETFD, 0);
     fcntl(cpu.fd, F_SETFD, 0);
-    execl("/bin/sleep", "sleep", "1", NULL);
+    execl("/bin/sleep", "sleep", "600", NULL);
+    if (write(before[1], "x", 1) != 1)
+      _exit(2);
     _exit(1);
   }
-  usleep(700000);
-  CHECK(others() == 0, "exec of the monitor ends the companion: %d left", others());
+  close(before[1]);
+  CHECK(read(before[0], &byte, 1) == 0, "the monitor execs");
+  CHECK(all_gone(), "exec of the monitor ends the companion: %d left", others());
+  CHECK(waitpid(pid, NULL, WNOHANG) == 0, "while what it became goes on");
+  kill(pid, SIGKILL);
   waitpid(pid, NULL, 0);
+  close(before[0]);
 }
 
 /* A fork of the monitor makes a machine of its own over the copied memory. */

@@ -201,7 +201,7 @@ int others(void) {
 }
 
 bool all_gone(void) {
-  for (int i = 0; i < 100; i++) {
+  for (int i = 0; i < 600; i++) {
     while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
       ;
     if (others() == 0)

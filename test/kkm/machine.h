@@ -80,4 +80,4 @@ bool is_syscall(const struct vcpu *v, uint64_t nr);
 bool is_exception(const struct vcpu *v, uint32_t vector);
 
 int others(void);     /* processes with our name besides this one: companions and monitors still there */
-bool all_gone(void);  /* waits, some seconds, for there to be none */
+bool all_gone(void);  /* waits, half a minute at most, for there to be none */

@@ -56,12 +56,12 @@ export function table(
   return columns([["suite", ...kernelIds], ...rows]);
 }
 
-/** Everything a reader needs about what did not pass. */
+/** Everything a reader needs about what did not pass, or not plainly. */
 export function details(results: readonly SuiteResult[]): string {
   const lines = results
-    .filter((result) => result.outcome !== "pass")
+    .filter((result) => result.outcome !== "pass" || result.note)
     .flatMap((result) => [
-      `${result.outcome} ${result.kernel} ${result.suite}: ${result.reason ?? ""}`,
+      `${result.outcome} ${result.kernel} ${result.suite}: ${[result.reason, result.note].filter(Boolean).join("; ")}`,
       ...(result.outcome === "fail" && result.logPath ? [`  log: ${result.logPath}`] : []),
       ...(result.outcome === "fail" && result.consolePath ? [`  console: ${result.consolePath}`] : []),
     ]);
