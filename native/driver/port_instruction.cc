@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "native/driver/port_instruction.h"
 
+#include <errno.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -17,6 +18,13 @@ bool is_prefix(uint8_t byte) {
   const bool segment = (byte & 0xe7) == 0x26 || (byte & 0xfe) == 0x64;
   return segment || byte == 0x66 || byte == 0x67 || byte == 0xf2 || byte == 0xf3 || (byte & 0xf0) == 0x40;
 }
+
+int read_own(void* to, uint64_t from, size_t len) {
+  iovec here{to, len}, there{reinterpret_cast<void*>(from), len};  // an address for the kernel to look at, not for us
+  return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == static_cast<ssize_t>(len) ? 0 : -EFAULT;
+}
+
+CodeReader code_reader = read_own;
 
 }  // namespace
 
@@ -36,16 +44,14 @@ PortInstruction decode_port(const uint8_t* code, size_t bytes) {
   return found;
 }
 
+void set_code_reader(CodeReader reader) { code_reader = reader; }
+
 size_t read_code(uint64_t addr, uint8_t* to, size_t most) {
   if (addr < kvm::kWindowStart || addr >= kvm::kWindowTop) return 0;
-  iovec here{to, most}, there{reinterpret_cast<void*>(addr), most};
-  // The bytes may straddle into a page that is not there: then as many as there are.
-  ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-  if (got < 0) {
-    here.iov_len = there.iov_len = std::min(most, kvm::kPage - addr % kvm::kPage);
-    got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-  }
-  return got < 0 ? 0 : static_cast<size_t>(got);
+  if (code_reader(to, addr, most) == 0) return most;
+  // It may straddle into a page that is not there: then as many bytes as there are.
+  const size_t here = std::min<size_t>(most, kvm::kPage - addr % kvm::kPage);
+  return here < most && code_reader(to, addr, here) == 0 ? here : 0;
 }
 
 void turn_into_port_access(Regs& regs, Exit* exit) {

@@ -74,6 +74,8 @@ int rebuild_machine(GuestThread& t, const CpuState& state) {
 void become_child(GuestThread& t, const CloneRequest& request, CpuState& state) {
   t.tid = getpid();
   t.process->live_threads = 1;
+  t.process->leader_status = -1;
+  t.process->ending = false;  // of another thread of the parent
   t.process->threads = {&t};
   t.clear_child_tid = (request.flags & CLONE_CHILD_CLEARTID) ? request.child_tid : 0;
   if (t.own_actions != nullptr) {  // forked by a vfork child: they are this process's from now on

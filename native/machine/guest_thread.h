@@ -76,6 +76,9 @@ int64_t copy_string_from_guest(char* to, uint64_t from, size_t size);
 /// Ends the process as exit_group(2) does; prints what was asked for at exit.
 [[noreturn]] void exit_process(int status);
 
+/// For a thread that finds the process ending: another thread ends it.
+[[noreturn]] void wait_for_the_end();
+
 /// The machine itself failed (not the payload): one line, exit status kMachineFailure.
 [[noreturn]] void fail_machine(const char* why, uint32_t detail);
 

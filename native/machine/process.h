@@ -32,6 +32,8 @@ class Process {
   int self_fd = -1;                     ///< the monitor's executable, for exec
   std::mutex threads_lock;              ///< held while threads are made and around fork
   std::atomic<int> live_threads{1};
+  std::atomic<int> leader_status{-1};   ///< of the first thread, when it ended before others
+  std::atomic<bool> ending = false;     ///< exit_process() is at work: a machine that no longer runs is no failure
   std::set<GuestThread*> threads;       ///< under threads_lock
 
   void forget(GuestThread* thread) {

@@ -118,6 +118,7 @@ void run_thread(GuestThread& thread) {
 }
 
 void fail_machine(const char* why, uint32_t detail) {
+  if (process().ending) wait_for_the_end();
   GuestThread* t = current_thread();
   uint64_t rip = t != nullptr && t->vcpu != nullptr ? t->vcpu->regs().rip : 0;
   complain("%s: %s (detail %u, rip 0x%lx); run again with -V=kvm and report it", process().exe_path.c_str(), why, detail,

@@ -3,16 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "native/base/log.h"
 #include "native/base/private_fd.h"
+#include "native/driver/port_instruction.h"
 #include "native/km/options.h"
 #include "native/loader/loader.h"
 #include "native/machine/signals.h"
@@ -145,6 +148,7 @@ int start_payload(const Options& options, std::string* why) {
   main_thread.tid = getpid();
   set_current_thread(&main_thread);
   init_signals(main_thread);
+  set_code_reader(copy_from_guest);  // whose faults are survived from here on
   if (!confine_monitor(options, why)) return kExitUsage;
   uint64_t rsp = 0, rip = 0;
   if (!load(p, options, program, &rsp, &rip, &error)) {
@@ -168,14 +172,34 @@ int start_payload(const Options& options, std::string* why) {
   exit_process(0);
 }
 
+void wait_for_the_end() {
+  for (;;) host_syscall(SYS_pause);
+}
+
 Process& process() {
   static Process* instance = new Process;  // never destroyed: threads run until the kernel ends them
   return *instance;
 }
 
+namespace {
+
+/// A process the driver keeps would be inherited by the next subreaper above, with SIGCHLD and a status to wait for
+/// (prctl(2), PR_SET_CHILD_SUBREAPER); and that may be another payload.
+void end_helper() {
+  const pid_t helper = process().machine != nullptr ? process().machine->helper() : -1;
+  if (helper <= 0) return;
+  kill(helper, SIGKILL);
+  while (waitpid(helper, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace
+
 void exit_process(int status) {
+  if (process().ending.exchange(true)) wait_for_the_end();
   print_syscall_counts();
   manage_withdraw();
+  end_helper();
   host_syscall(SYS_exit_group, static_cast<uint64_t>(status));
   __builtin_unreachable();
 }

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <vector>
@@ -147,6 +149,17 @@ void pass_on_captured(const GuestThread& thread) {
   host_syscall(SYS_rt_sigqueueinfo, getpid(), thread.captured.signo, reinterpret_cast<uint64_t>(&info));
 }
 
+/// Threads end one by one: the last one's status is the process's on Linux 6.1, the first thread's on 5.10. A payload
+/// finds what the host's kernel does.
+int status_of_process(const Process& process, int last) {
+  utsname name;
+  unsigned major = 0, minor = 0;
+  if (uname(&name) != 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2) return last;
+  const bool is_old = major < 6 || (major == 6 && minor == 0);
+  const int leader = process.leader_status;
+  return is_old && leader >= 0 ? leader : last;
+}
+
 }  // namespace
 
 int64_t sys_exit(GuestThread& thread, const uint64_t args[6]) {
@@ -163,9 +176,10 @@ int64_t sys_exit(GuestThread& thread, const uint64_t args[6]) {
       host_syscall(SYS_futex, thread.clear_child_tid, FUTEX_WAKE, 1);
     }
   }
-  if (--thread.process->live_threads == 0) exit_process(status);
-  // The group leader stays a zombie until the others are gone; its status becomes the process's.
-  if (thread.tid == getpid()) host_syscall(SYS_exit, status);
+  const bool is_leader = thread.tid == getpid();
+  if (is_leader) thread.process->leader_status = status;
+  if (--thread.process->live_threads == 0) exit_process(status_of_process(*thread.process, status));
+  if (is_leader) host_syscall(SYS_exit, status);  // stays a zombie until the others are gone
   return 0;
 }
 

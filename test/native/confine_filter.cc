@@ -136,7 +136,7 @@ void arguments() {
 
 /// What no list may let through, however it is edited.
 void never() {
-  for (uint64_t nr : {SYS_ptrace, SYS_process_vm_writev, SYS_bpf, SYS_userfaultfd, SYS_perf_event_open,
+  for (uint64_t nr : {SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_userfaultfd, SYS_perf_event_open,
                       SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_init_module, SYS_finit_module,
                       SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_reboot, SYS_iopl, SYS_ioperm,
                       SYS_modify_ldt, SYS_pidfd_getfd, SYS_process_madvise, SYS_execve, SYS_uselib, SYS_vfork, SYS_fork})

@@ -175,8 +175,8 @@ static void waiting(void) {
   DO(epoll_ctl, 5, EPOLL_CTL_ADD, p[0], &event);
   DO(epoll_wait, 5, got, 4, 0);
   line("data %d", (int)got[0].data.u64);
-  DO(epoll_pwait, 5, got, 4, 0, &none, 8);
-  DO(epoll_pwait2, 5, got, 4, &ts, NULL, 8);
+  DO(epoll_pwait, 5, got, 4, 0, &none, (size_t)8);
+  DO(epoll_pwait2, 5, got, 4, &ts, NULL, (size_t)8);
   DO(epoll_ctl, 5, EPOLL_CTL_DEL, p[0], NULL);
   DO(epoll_wait, 5, got, 4, 0);
   DOR("no room", epoll_wait, 5, got, 0, 0);

@@ -195,6 +195,16 @@ static void asynchronous(void) {
   DO(io_submit, context, 1, list);
   DO(io_submit, context, 1, (void *)8);
   DO(io_cancel, context, &write_cb, events);
+  int ends[2];
+  pipe(ends);
+  struct iocb poll_cb = {.aio_data = 33, .aio_lio_opcode = 5 /* POLL */, .aio_fildes = ends[0], .aio_buf = 1 /* POLLIN */};
+  list[0] = &poll_cb;
+  DO(io_submit, context, 1, list);
+  DO(io_cancel, context, &poll_cb, events);
+  DO(io_getevents, context, 1, 4, events, &soon);
+  line("data %d", (int)events[0].data);
+  close(ends[0]);
+  close(ends[1]);
   DO(io_setup, 8, &context);
   DO(io_destroy, context);
   DO(io_destroy, context);
