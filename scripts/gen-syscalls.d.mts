@@ -4,6 +4,8 @@ export interface SyscallLine {
   nr: number;
   name: string;
   class: "implemented" | "forwarded" | "refused" | "absent";
+  /** FORWARD and HANDLE: the call itself reaches the host. */
+  onHost: boolean;
   error: string;
   quiet: boolean;
   groups: string[];

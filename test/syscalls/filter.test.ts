@@ -57,7 +57,9 @@ async function callsOnHost(tracer: string, name: string): Promise<Set<string>> {
     const options = ["-f", "-qq", "-e", "signal=none", "-o", trace];
     await run(tracer, [...options, KM, "-k", join(directory, "km.log"), program], work);
     const text = readFileSync(trace, "utf8");
-    const calls = [...text.matchAll(/^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)/gm)].map((match) => nameOf(match[1] as string));
+    const calls = [...text.matchAll(/^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)/gm)].map((match) =>
+      nameOf(match[1] as string),
+    );
     return new Set(calls);
   });
 }
