@@ -4,15 +4,7 @@
 # monitor on one CPU and on two. Under -icount a nanosecond is an instruction.
 set -eu
 
-unload() {
-  # the last machine's work may still hold it for a moment
-  for turn in 1 2 3 4 5 6 7 8 9 10; do
-    rmmod kkm 2>/dev/null && return
-    sleep 0.3
-  done
-  echo "kkm does not unload"
-  return 1
-}
+. "$LAB_SUITE/module.sh"
 
 insmod "$LAB_SUITE/kkm.ko"
 if grep -q kkm_bench=pair /proc/cmdline; then

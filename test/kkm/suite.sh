@@ -4,23 +4,7 @@
 set -eu
 programs=${KKM_PROGRAMS:-kkm-checks kkm-memory kkm-ioctls kkm-lifetime kkm-tamper kkm-threads kkm-quiet}
 
-unload() {
-  # The last machine's work may still hold it for a moment.
-  for turn in 1 2 3 4 5 6 7 8 9 10; do
-    rmmod kkm 2>/dev/null && return
-    sleep 0.3
-  done
-  echo "kkm does not unload"
-  lsmod
-  return 1
-}
-
-# As in a container or a service: in a cgroup, to which memory is charged.
-in_cgroup() {
-  echo +memory >/sys/fs/cgroup/cgroup.subtree_control
-  mkdir -p /sys/fs/cgroup/kkm-suite
-  echo $$ >/sys/fs/cgroup/kkm-suite/cgroup.procs
-}
+. "$LAB_SUITE/module.sh"
 
 failed=0
 in_cgroup
