@@ -2,11 +2,7 @@
 // Where a text stops being JSON. JSON.parse says it only at times, differently in each version of Node, and quotes the
 // text, in which there may be a password.
 
-type Kind = "{" | "}" | "[" | "]" | "," | ":" | "string" | "literal";
-
-const TOKEN =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those JSON has no place for in a string
-  /[ \t\r\n]*(?:([{}[\],:])|("(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|((?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])))/y;
+import { type Kind, tokenAt } from "./json-tokens.js";
 
 /** What may stand where. */
 const VALUE: readonly Kind[] = ["{", "[", "string", "literal"];
@@ -53,22 +49,20 @@ function next(kind: Kind, state: State, nest: ("{" | "[")[]): State {
 export function jsonFault(text: string): Fault | undefined {
   const nest: ("{" | "[")[] = [];
   let state: State = "value";
-  for (let at = 0; ; at = TOKEN.lastIndex) {
-    const rest = /[^ \t\r\n]/g;
-    rest.lastIndex = at;
-    const start = rest.exec(text)?.index;
-    if (start === undefined) {
+  for (let at = 0; ; ) {
+    const token = tokenAt(text, at);
+    if (!token) {
       return state === "end" ? undefined : { offset: text.trimEnd().length, what: "it ends too early" };
     }
-    TOKEN.lastIndex = at;
-    const [, mark, string, literal] = TOKEN.exec(text) ?? [];
-    const kind = (mark ?? (string ? "string" : literal ? "literal" : undefined)) as Kind | undefined;
+    const { kind, start, end } = token;
     const allowed: readonly Kind[] = ALLOWED[state];
     if (!kind || !allowed.includes(kind)) {
-      const seen = mark ? `"${mark}"` : kind === "string" ? "text in quotes" : "word or character";
+      const mark = kind && kind.length === 1 ? `"${kind}"` : undefined;
+      const seen = mark ?? (kind === "string" ? "text in quotes" : "word or character");
       const missing = allowed.length === 1 ? `, "${allowed[0]}" is missing` : "";
       return { offset: start, what: `unexpected ${seen}${allowed[0] === "string" ? "" : missing}` };
     }
     state = next(kind, state, nest);
+    at = end;
   }
 }

@@ -142,7 +142,7 @@ function containerdHost(main: string | null, runtime = true): HostFacts {
 test("planned only when the package has the runtime; broken TOML refuses the installation", (t) => {
   const decided = plan(containerdHost(MAIN), { prefix: PREFIX });
   if (decided.kind !== "plan") return t.fail(decided.reason);
-  t.like(decided.steps[0], { kind: "text", path: FILE, keep: true });
+  t.like(decided.steps[0], { kind: "text", path: FILE, mode: 0o644 });
   t.is(decided.steps.length, 1);
   t.regex(decided.notes.join("\n"), /RuntimeClass with handler krun/);
   const without = plan(containerdHost("[broken", false), { prefix: PREFIX });
@@ -182,8 +182,10 @@ test("applied and taken back: a file that was closed to others stays closed", as
   const made = change(MAIN, "1.7.27");
   if (made.kind !== "write") return t.fail();
   const journal = (await Journal.open(join(folder, "kontain"), { create: true })) as Journal;
-  const { content } = made;
-  await apply(journal, [{ kind: "text", path, content, mode: 0o644, why: "a runtime", keep: true }]);
+  const { content, part } = made;
+  await apply(journal, [
+    { kind: "text", path, content, mode: 0o644, why: "a runtime", ...(part ? { part } : {}) },
+  ]);
   t.is((await stat(path)).mode & 0o777, 0o600);
   t.is(await readFile(path, "utf8"), content);
   await undo(journal, 0);

@@ -5,8 +5,14 @@ import test from "ava";
 import fc from "fast-check";
 import { parse } from "smol-toml";
 import { ConfigError } from "../../src/base/config-text.js";
+import { withoutPart } from "../../src/installer/apply/part.js";
 import type { HostFacts } from "../../src/installer/facts.js";
-import { dockerRuntime, podmanDropIn, withDockerRuntime } from "../../src/installer/plan/merge.js";
+import {
+  dockerPart,
+  dockerRuntime,
+  podmanDropIn,
+  withDockerRuntime,
+} from "../../src/installer/plan/merge.js";
 import { plan } from "../../src/installer/plan/plan.js";
 import { bundleFile, host, PREFIX } from "./fixtures.js";
 
@@ -28,22 +34,52 @@ test("order, indentation and every other key stay", (t) => {
       `"path": "/r"\n        },\n        "krun": {\n            "path": "${KRUN}"\n        }\n`,
     ),
   );
-  t.is(withDockerRuntime(after, FILE, "krun", KRUN), after);
+  t.is(dockerRuntime(after, FILE, "krun"), KRUN);
 });
 
-test("any object keeps all that it had", (t) => {
-  const value = fc.dictionary(
-    fc.string().filter((key) => key !== "__proto__"),
-    fc.jsonValue(),
-  );
+test("numbers, escapes, keys that are there twice, spaces: not a byte is written anew", (t) => {
+  const odd =
+    '{ "mtu": 1.50e3, "big": 123456789012345678901, "10": 1, "2": "\\u0041\\/",\r\n\t"a" : [ ], "a": {} }';
+  const after = withDockerRuntime(odd, FILE, "krun", KRUN);
+  t.is(after, odd.replace('"a": {}', `"a": {}, "runtimes": {"krun": {"path": "${KRUN}"}}`));
+  const inLine = '{\n  "runtimes": {"runsc": {"path": "/r"}},\n  "debug": true\n}\n';
+  const runtime = `{"runsc": {"path": "/r"}, "krun": {"path": "${KRUN}"}}`;
+  t.is(withDockerRuntime(inLine, FILE, "krun", KRUN), inLine.replace('{"runsc": {"path": "/r"}}', runtime));
+  const empty = withDockerRuntime('{\n\t"runtimes": {}\n}\n', FILE, "krun", KRUN);
+  t.is(empty, `{\n\t"runtimes": {\n\t\t"krun": {\n\t\t\t"path": "${KRUN}"\n\t\t}\n\t}\n}\n`);
+});
+
+test("runtimes that are no object are named with their place, and not replaced", (t) => {
+  for (const odd of ["[]", "null", '"x"', "7"]) {
+    const error = t.throws(() => withDockerRuntime(`{\n  "runtimes": ${odd}\n}`, FILE, "krun", KRUN), {
+      instanceOf: ConfigError,
+    });
+    t.is(error?.message, `${FILE}:2:3: "runtimes" is no object`);
+  }
+});
+
+/** Any JSON object in any layout. */
+const documents = fc
+  .tuple(
+    fc.dictionary(fc.string({ minLength: 1 }), fc.jsonValue()),
+    fc.option(fc.dictionary(fc.string({ minLength: 1 }), fc.record({ path: fc.string() }), { minKeys: 1 })),
+    fc.constantFrom("", "  ", "\t", "    "),
+    fc.constantFrom("\n", "\r\n"),
+  )
+  .map(([config, runtimes, indent, newline]) => {
+    const { runtimes: _, krun: __, ...rest } = config;
+    const all = runtimes ? { ...rest, runtimes: { ...runtimes, krun: undefined } } : rest;
+    return JSON.stringify(all, null, indent).replaceAll("\n", newline) + (indent ? newline : "");
+  })
+  .filter((text) => text.trim() !== "{}");
+
+test("any document in any layout: the runtime comes in, goes out, and the rest is as it was, to the byte", (t) => {
   fc.assert(
-    fc.property(value, (config) => {
-      const text = JSON.stringify(config);
-      const merged = JSON.parse(withDockerRuntime(text, FILE, "krun", KRUN)) as Record<string, unknown>;
-      t.is(dockerRuntime(JSON.stringify(merged), FILE, "krun"), KRUN);
-      const { runtimes: _, ...rest } = merged;
-      const { runtimes: __, ...was } = JSON.parse(text) as Record<string, unknown>;
-      t.deepEqual(rest, was);
+    fc.property(documents, fc.string({ minLength: 1 }), (text, path) => {
+      const was = JSON.parse(text) as { runtimes?: object };
+      const with_ = withDockerRuntime(text, FILE, "krun", path);
+      t.deepEqual(JSON.parse(with_), { ...was, runtimes: { ...was.runtimes, krun: { path } } });
+      t.deepEqual(withoutPart(with_, text, dockerPart("krun", path), FILE), { content: text });
     }),
   );
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs steps forwards, and backwards. Every step is: keep what is there, write the intent, do it, write that it is
 // done. A crash anywhere leaves a state from which a rerun goes on and `undo` goes back.
-import { lstat, mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import {
   ChecksumError,
@@ -13,11 +13,12 @@ import {
   syncFolder,
   temporaryFor,
 } from "../../base/files.js";
-import type { PathStep, Step, TextStep } from "../plan/steps.js";
+import type { Part, PathStep, Step, TextStep } from "../plan/steps.js";
 import { problem } from "../reasons.js";
 import { type OnOutput, performRun, StepError, settleRun } from "./commands.js";
 import { type Before, type Checkpoint, type Intent, type Journal, standing, stateFolder } from "./journal.js";
 import { digest, keepLinked, putBack } from "./keep.js";
+import { withoutPart } from "./part.js";
 
 export class Interrupted extends Error {
   override name = "Interrupted";
@@ -36,8 +37,8 @@ export interface ApplyOptions {
 const nowhere: Checkpoint = () => {};
 
 /** Somebody else's file may be closed to others (a proxy's password in it), and stays so. */
-async function putText({ path, content, mode, keep }: TextStep): Promise<void> {
-  const there = keep ? await stat(path).catch(() => undefined) : undefined;
+async function putText({ path, content, mode, part }: TextStep): Promise<void> {
+  const there = part ? await stat(path).catch(() => undefined) : undefined;
   await putFile(path, there ? there.mode & 0o7777 : mode, async (handle) => {
     await handle.writeFile(content);
     if (there) await handle.chown(there.uid, there.gid);
@@ -70,7 +71,7 @@ async function holds(step: PathStep): Promise<boolean> {
   if (step.kind === "folder") return (await stat(step.path).catch(() => undefined))?.isDirectory() ?? false;
   const there = await lstatIfThere(step.path);
   if (!there?.isFile()) return false;
-  const anyMode = step.kind === "text" && step.keep;
+  const anyMode = step.kind === "text" && step.part;
   if (!anyMode && (there.mode & 0o7777) !== step.mode) return false;
   return (await sha256(step.path)) === wantedDigest(step);
 }
@@ -143,16 +144,36 @@ async function applyRun(
   }
 }
 
-/** A file that is neither what we wrote nor what was there belongs to somebody: it is moved aside, not deleted. */
-async function saveChanged(step: PathStep, backup: string | undefined): Promise<string | undefined> {
+/** Whether a path holds neither what we wrote nor what was there: somebody has changed it since. */
+async function isChanged(step: PathStep, backup: string | undefined): Promise<boolean> {
   const there = await lstatIfThere(step.path);
-  if (!there || (backup && (await sameFile(step.path, backup)))) return undefined;
+  if (!there || (backup && (await sameFile(step.path, backup)))) return false;
   const wanted = wantedDigest(step);
-  if (wanted !== undefined && there.isFile() && (await sha256(step.path)) === wanted) return undefined;
-  let aside = `${step.path}.changed-since-install`;
-  for (let n = 2; await lstatIfThere(aside); n++) aside = `${step.path}.changed-since-install.${n}`;
-  await rename(step.path, aside);
-  return `${step.path} was changed since it was installed; kept as ${aside}`;
+  return wanted === undefined || !there.isFile() || (await sha256(step.path)) !== wanted;
+}
+
+/** A file of ours that somebody has changed is theirs as well: it is moved aside, not deleted. */
+async function setAside(path: string): Promise<string> {
+  let aside = `${path}.changed-since-install`;
+  for (let n = 2; await lstatIfThere(aside); n++) aside = `${path}.changed-since-install.${n}`;
+  await rename(path, aside);
+  return `${path} was changed since it was installed; kept as ${aside}`;
+}
+
+/** Takes our part out of a file that others have changed since, or removed: what they made of it stays. */
+async function undoPart(step: TextStep, part: Part, backup: string | undefined): Promise<string | undefined> {
+  const there = await lstatIfThere(step.path);
+  let note: string | undefined;
+  if (there && !there.isFile()) note = `${step.path} is no file of its own any more; left as it is`;
+  if (there?.isFile()) {
+    const before = backup ? await readFile(backup, "utf8") : undefined;
+    const left = withoutPart(await readFile(step.path, "utf8"), before, part, step.path);
+    if (left.content === null) await rm(step.path);
+    else if (left.content !== undefined) await putText({ ...step, content: left.content });
+    note = left.note;
+  }
+  if (backup) await rm(backup);
+  return note;
 }
 
 /** The same inode, or (a backup on another file system) the same content and times. */
@@ -183,12 +204,21 @@ async function undoPath(journal: Journal, step: PathStep, was: Before): Promise<
   const backup = was.type === "file" ? journal.backupPath(was.backup) : undefined;
   // The backup gone: a crash came after the original was put back and before that was noted.
   if (backup && !(await lstatIfThere(backup))) return undefined;
-  const note = await saveChanged(step, backup);
-  if (backup) await putBack(backup, step.path);
-  else await rm(step.path, { force: true });
+  const note = await bringBack(step, backup);
   await syncFolder(dirname(step.path)).catch((error) => {
     if (errorCode(error) !== "ENOENT") throw error;
   });
+  return note;
+}
+
+async function bringBack(step: PathStep, backup: string | undefined): Promise<string | undefined> {
+  const changed = await isChanged(step, backup);
+  if (step.kind === "text" && step.part && (changed || !(await lstatIfThere(step.path)))) {
+    return undoPart(step, step.part, backup);
+  }
+  const note = changed ? await setAside(step.path) : undefined;
+  if (backup) await putBack(backup, step.path);
+  else await rm(step.path, { force: true });
   return note;
 }
 

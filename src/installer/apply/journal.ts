@@ -73,12 +73,20 @@ function isBefore(was: unknown): boolean {
   return type === "several" && typeof paths === "object" && Object.values(paths ?? {}).every(isBefore);
 }
 
+function isPart(part: unknown): boolean {
+  if (typeof part !== "object" || part === null) return false;
+  const { json, value, text } = part as Record<string, unknown>;
+  if (typeof text === "string") return text !== "";
+  const keys = Array.isArray(json) && json.length > 0 && json.every((key) => typeof key === "string");
+  return keys && typeof value === "object" && value !== null;
+}
+
 function isStep(step: unknown): boolean {
   if (typeof step !== "object" || step === null) return false;
-  const { kind, path, argv, touches } = step as Record<string, unknown>;
+  const { kind, path, argv, touches, part } = step as Record<string, unknown>;
   if (kind === "run") return Array.isArray(argv) && Array.isArray(touches);
   const known = kind === "folder" || kind === "file" || kind === "text" || kind === "remove";
-  return known && typeof path === "string" && path.startsWith("/");
+  return known && typeof path === "string" && path.startsWith("/") && (part === undefined || isPart(part));
 }
 
 /** A line of a journal; undefined for what is none. */

@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { ConfigError, parseTomlTable } from "../../base/config-text.js";
 import { CONTAINERD_DROP_IN } from "../etc.js";
+import type { Part } from "./steps.js";
 
 type Table = Record<string, unknown>;
 
@@ -28,9 +29,9 @@ export interface Containerd {
   version: string | null;
 }
 
-/** write: one file and its whole new content; note: why nothing is written. */
+/** write: one file and its whole new content, and what of it is ours if not all; note: why nothing is written. */
 export type ContainerdChange =
-  | { kind: "write"; path: string; content: string; name: string }
+  | { kind: "write"; path: string; content: string; name: string; part?: Part }
   | { kind: "known" }
   | { kind: "note"; note: string };
 
@@ -72,7 +73,7 @@ function takesDropIns(config: Table, { main, version }: Containerd): boolean {
 /** The main file with a table behind it; undefined where TOML does not allow one there (an inline table, say). */
 function appended(main: string, file: string, table: string): string | undefined {
   const gap = main === "" || main.endsWith("\n") ? "" : "\n";
-  const content = `${main}${gap}\n# Added by kontain-install.\n${table}`;
+  const content = `${main}${gap}${table}`;
   try {
     const [before, added, after] = [main, table, content].map((text) => parseTomlTable(text, file));
     return isDeepStrictEqual(after, merged(before, added)) ? content : undefined;
@@ -129,11 +130,12 @@ export function withContainerdRuntime(
     const content = `# Written by kontain-install.\nversion = ${format}\n\n${table}`;
     return { kind: "write", path: CONTAINERD_DROP_IN, content, name };
   }
-  const content = appended(main ?? `version = ${format}\n`, file, table);
+  const added = `\n# Added by kontain-install.\n${table}`;
+  const content = appended(main ?? `version = ${format}\n`, file, added);
   if (content === undefined) {
     return note(
       `${file} holds its plugins as inline tables; add by hand: ${table.trim().replace(/\n\s*/g, " ; ")}`,
     );
   }
-  return { kind: "write", path: file, content, name };
+  return { kind: "write", path: file, content, name, part: { text: added } };
 }

@@ -7,7 +7,7 @@ import type { HostFacts } from "../facts.js";
 import { type Problem, problem } from "../reasons.js";
 import { withContainerdRuntime } from "./containerd.js";
 import { textSteps } from "./kkm.js";
-import { dockerRuntime, podmanDropIn, withDockerRuntime } from "./merge.js";
+import { dockerPart, dockerRuntime, podmanDropIn, withDockerRuntime } from "./merge.js";
 import type { Step } from "./steps.js";
 
 /** The runtime, relative to the prefix. */
@@ -43,9 +43,10 @@ function dockerSteps(facts: HostFacts, path: string): EngineSteps {
       return { steps: [], notes: [`docker has other runtimes named ${NAMES.join(" and ")}: not registered`] };
     if (dockerRuntime(text, docker.config, name) === path) return { steps: [], notes: [] };
     const content = withDockerRuntime(text, docker.config, name, path);
-    const why = `runtime ${name}; every other key stays`;
+    const why = `runtime ${name}; all else stays`;
+    const part = dockerPart(name, path);
     return {
-      steps: textSteps(facts, [{ path: docker.config, content, mode: 0o644, why, keep: true }]),
+      steps: textSteps(facts, [{ path: docker.config, content, mode: 0o644, why, part }]),
       notes: [`docker knows --runtime ${name} after: systemctl reload docker`],
     };
   } catch (error) {
@@ -64,9 +65,8 @@ function containerdSteps(facts: HostFacts, path: string): EngineSteps {
     if (change.kind === "known") return { steps: [], notes: [] };
     if (change.kind === "note") return { steps: [], notes: [change.note] };
     const why = `runtime ${change.name} for Kubernetes; all else stays`;
-    const steps = textSteps(facts, [
-      { path: change.path, content: change.content, mode: 0o644, why, keep: true },
-    ]);
+    const { path: target, content, part } = change;
+    const steps = textSteps(facts, [{ path: target, content, mode: 0o644, why, ...(part ? { part } : {}) }]);
     if (steps.length === 0) return { steps, notes: [] };
     return {
       steps,

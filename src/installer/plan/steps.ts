@@ -56,14 +56,21 @@ export function moduleIndexes(release: string): Touched[] {
   return names.map((name) => ({ path: `/lib/modules/${release}/modules.${name}`, ours: false }));
 }
 
+/** What of somebody else's file is ours, so that it can be taken out of whatever became of the file. */
+export type Part =
+  /** A member of a JSON document: the keys that lead to it, and what is in it while it is ours. */
+  | { json: string[]; value: Record<string, unknown> }
+  /** Lines, as they were added. */
+  | { text: string };
+
 export interface TextStep {
   kind: "text";
   path: string;
   content: string;
   mode: number;
   why: string;
-  /** Somebody else's file, whose mode and owner stay where it is there. */
-  keep?: boolean;
+  /** It is in somebody else's file, whose mode and owner stay. */
+  part?: Part;
   /** In the journal, which everybody can read, this stands for the content: there may be a password in it. */
   sha256?: string;
 }
