@@ -13,11 +13,18 @@ export function placeIn(text: string, offset: number): string {
   return `${before.length}:${(before.at(-1)?.length ?? 0) + 1}`;
 }
 
+/** Bytes that are no UTF-8 read as this character: a file that has them cannot be written back as it was. */
+function checkBytes(text: string, path: string): void {
+  const at = text.indexOf("\ufffd");
+  if (at >= 0) throw new ConfigError(`${path}:${placeIn(text, at)}: not valid UTF-8`);
+}
+
 /**
  * Parses JSON that has to be an object. An empty file is an empty object, as docker takes it.
  * @throws ConfigError "PATH:LINE:COLUMN: what is wrong"
  */
 export function parseJsonObject(text: string, path: string): Record<string, unknown> {
+  checkBytes(text, path);
   if (text.trim() === "") return {};
   let value: unknown;
   try {
@@ -37,6 +44,7 @@ export function parseJsonObject(text: string, path: string): Record<string, unkn
  * @throws ConfigError "PATH:LINE:COLUMN: what is wrong"
  */
 export function parseTomlTable(text: string, path: string): Record<string, unknown> {
+  checkBytes(text, path);
   try {
     return parse(text);
   } catch (error) {

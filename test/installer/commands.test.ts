@@ -8,15 +8,10 @@ import { apply, Interrupted, removeState, undo } from "../../src/installer/apply
 import { StepError } from "../../src/installer/apply/commands.js";
 import { type Checkpoint, Journal } from "../../src/installer/apply/journal.js";
 import { type RunStep, run, type Step, sh } from "../../src/installer/plan/steps.js";
-import { Crash, crashAt, picture, plant, temporaryFolder, type World } from "./fixtures.js";
+import { Crash, contents, crashAt, plant, temporaryFolder, type World } from "./fixtures.js";
 
 function runStep(changes: Partial<RunStep> & Pick<RunStep, "argv">): RunStep {
   return run({ name: "group", title: "a command", seconds: 30, ...changes });
-}
-
-/** Content, mode, owner and time; not the inode, which commands replace as they like. */
-async function content(folder: string): Promise<string[]> {
-  return (await picture(folder)).map((line) => line.replace(/^(\S+ \S+ \S+) \d+ (\d+)(\.\d+)? /, "$1 $2 "));
 }
 
 /** A host with a list that commands add to (as groupadd does to /etc/group) and an index made of a folder (as depmod's). */
@@ -57,10 +52,10 @@ async function world(t: ExecutionContext): Promise<World> {
       undo: sh('rm -f "$1/loaded"', host),
     }),
   ];
-  return { root, prefix, steps, before: await content(host) };
+  return { root, prefix, steps, before: await contents(host) };
 }
 
-const tree = (w: World) => content(join(w.root, "host"));
+const tree = (w: World) => contents(join(w.root, "host"));
 
 async function forward(
   { prefix, steps }: World,

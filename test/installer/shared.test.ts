@@ -157,7 +157,7 @@ test("a file that its owner broke, removed, or made a link stays so, and that is
   await broken.edit((text) => text.slice(0, -4));
   const half = await broken.read();
   const [said] = await broken.uninstall();
-  t.regex(said ?? "", /daemon\.json:\d+:\d+: not valid JSON: .*take out runtimes\.krun by hand$/);
+  t.regex(said ?? "", /daemon\.json:\d+:\d+: not valid JSON: .*take out what names kontain by hand$/);
   t.is(await broken.read(), half);
 
   const removed = await Shared.make(t, DAEMON, "docker");
@@ -194,6 +194,20 @@ test("config.toml whose owner changed our lines: left, and named; without them: 
   await writeFile(without.file, "version = 2\n");
   t.deepEqual(await without.uninstall(), []);
   t.is(await without.read(), "version = 2\n");
+});
+
+test("bytes that are no UTF-8 are not written back as something else: the file stays, and is named", async (t) => {
+  for (const [kind, before] of [
+    ["docker", DAEMON],
+    ["containerd", TOML],
+  ] as const) {
+    const it = await Shared.make(t, before, kind);
+    await it.install();
+    await writeFile(it.file, Buffer.concat([await readFile(it.file), Buffer.from([0xff, 0x0a])]));
+    const edited = await readFile(it.file);
+    t.regex((await it.uninstall())[0] ?? "", /:\d+:1: not valid UTF-8: left as it is/);
+    t.deepEqual(await readFile(it.file), edited);
+  }
 });
 
 test("a crash at any moment of taking it out is gone on from", async (t) => {

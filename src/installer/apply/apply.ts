@@ -176,12 +176,12 @@ async function undoPart(step: TextStep, part: Part, backup: string | undefined):
   return note;
 }
 
-/** The same inode, or (a backup on another file system) the same content and times. */
+/** The same inode, or (a backup on another file system or mount) the same content and time. */
 async function sameFile(path: string, backup: string): Promise<boolean> {
   const [one, two] = await Promise.all([lstat(path), lstatIfThere(backup)]);
   if (!two) return false;
   if (one.ino === two.ino && one.dev === two.dev) return true;
-  if (one.dev === two.dev || !one.isFile() || !two.isFile()) return false;
+  if (!one.isFile() || !two.isFile()) return false;
   return one.mtimeMs === two.mtimeMs && (await sha256(path)) === (await sha256(backup));
 }
 

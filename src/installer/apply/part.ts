@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Takes our part out of a file that its owner has changed since. Everything else stays, byte for byte.
 import { isDeepStrictEqual } from "node:util";
-import { ConfigError, parseJsonObject } from "../../base/config-text.js";
+import { ConfigError, parseJsonObject, parseTomlTable } from "../../base/config-text.js";
 import { withoutMember } from "../../base/json-edit.js";
 import type { Part } from "../plan/steps.js";
 
@@ -57,6 +57,7 @@ function withoutJson(
 }
 
 function withoutLines(text: string, added: string, path: string): Left {
+  parseTomlTable(text, path);
   const at = text.indexOf(added);
   if (at >= 0) return { content: text.slice(0, at) + text.slice(at + added.length) };
   const lines = new Set(text.split("\n").map((line) => line.trim()));
@@ -71,11 +72,10 @@ function withoutLines(text: string, added: string, path: string): Left {
  * @param path of the file, for what is said
  */
 export function withoutPart(text: string, before: string | undefined, part: Part, path: string): Left {
-  if ("text" in part) return withoutLines(text, part.text, path);
   try {
-    return withoutJson(text, before, part, path);
+    return "text" in part ? withoutLines(text, part.text, path) : withoutJson(text, before, part, path);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return { note: `${error.message}: left as it is; take out ${part.json.join(".")} by hand` };
+    return { note: `${error.message}: left as it is; take out what names kontain by hand` };
   }
 }

@@ -60,7 +60,7 @@ export function moduleIndexes(release: string): Touched[] {
 export type Part =
   /** A member of a JSON document: the keys that lead to it, and what is in it while it is ours. */
   | { json: string[]; value: Record<string, unknown> }
-  /** Lines, as they were added. */
+  /** Lines of TOML, as they were added. */
   | { text: string };
 
 export interface TextStep {
