@@ -117,6 +117,19 @@ for (const one of CHECKS) {
   });
 }
 
+test("docker knows the runtime by its second name too, where the first is somebody else's", async (t) => {
+  const failing = FAILING["KKM-ENG-004"];
+  const runtimes = { krun: { path: "/usr/bin/crun-krun" }, kontain: { path: "/opt/kontain/bin/krun" } };
+  const files = { "/etc/docker/daemon.json": JSON.stringify({ runtimes }) };
+  const context = await contextOf(changed({ ...failing, files } as Failing));
+  failing?.change?.(context);
+  const [found] = await runChecks(
+    CHECKS.filter(({ id }) => id === "KKM-ENG-004"),
+    context,
+  );
+  t.like(found, { verdict: "ok", evidence: "kontain: /opt/kontain/bin/krun" });
+});
+
 test("a check that throws, at once or later, or hangs, is a result and hides no other", async (t) => {
   const context = await contextOf(HEALTHY);
   const checks = [

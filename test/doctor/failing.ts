@@ -222,7 +222,8 @@ export const FAILING: Record<string, Failing> = {
       const files = [{ source: "", target: "bin/krun", mode: 0o755, sha256: "" }];
       facts.bundle = { ...facts.bundle, files };
     },
-    evidence: /it does not/,
+    files: { "/etc/docker/daemon.json": '{"runtimes": {"krun": {"path": "/usr/bin/crun-krun"}}}' },
+    evidence: /^it does not; krun is \/usr\/bin\/crun-krun$/,
   },
   "KKM-ENG-005": {
     verdict: "warn",

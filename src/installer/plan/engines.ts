@@ -13,7 +13,7 @@ import type { Step } from "./steps.js";
 /** The runtime, relative to the prefix. */
 export const RUNTIME = "bin/krun";
 /** Names it is registered under: the second where the first is somebody else's (Fedora's crun-krun). */
-const NAMES = ["krun", "kontain"] as const;
+export const NAMES = ["krun", "kontain"] as const;
 
 export interface EngineSteps {
   steps: Step[];
