@@ -8,7 +8,7 @@ const HEAD =
   "# SPDX-License-Identifier: Apache-2.0\n# Written by kontain-install; `kontain uninstall` removes it.";
 
 /** Exit statuses of rebuild.sh beyond those of kkm/build.sh. */
-export const REBUILD_STATUS = { signing: 30, install: 31 } as const;
+export const REBUILD_STATUS = { signing: 30, install: 31, workspace: 32 } as const;
 
 /** PACKAGE_VERSION of kkm/dkms.conf. */
 export const DKMS_VERSION = "1.0.0";
@@ -27,7 +27,7 @@ export function rebuildScript(prefix: string): string {
   return `#!/bin/sh
 ${HEAD}
 # rebuild.sh RELEASE: build kkm.ko for that kernel, sign it where there is a key, install it. Statuses: those of build.sh,
-# ${REBUILD_STATUS.signing} signing failed, ${REBUILD_STATUS.install} installing failed.
+# ${REBUILD_STATUS.signing} signing failed, ${REBUILD_STATUS.install} installing failed, ${REBUILD_STATUS.workspace} no room to build in.
 # rebuild.sh --remove-except RELEASE...: remove the modules built for all other kernels, and the hook's logs.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -48,12 +48,12 @@ if [ "\${1-}" = --remove-except ]; then
 fi
 
 release=\${1:?rebuild.sh RELEASE}
-work=$(mktemp -d) || exit 12
+work=$(mktemp -d) || exit ${REBUILD_STATUS.workspace}
 trap 'rm -rf "$work"' EXIT
 MAKEFLAGS=\${MAKEFLAGS:--j$(nproc 2>/dev/null || echo 1)}
 export MAKEFLAGS
 trap 'exit 130' HUP INT TERM
-cp -R "$here" "$work/kkm" || exit 12
+cp -R "$here" "$work/kkm" || exit ${REBUILD_STATUS.workspace}
 sh "$work/kkm/build.sh" --kernel "$release" || exit
 module=$work/kkm/kkm.ko
 
@@ -122,7 +122,13 @@ export const LOAD_SCRIPT = `
 PATH=$PATH:/usr/sbin:/sbin
 if command -v udevadm >/dev/null; then udevadm control --reload 2>/dev/null; fi
 if [ "\${1-}" = reload ] && grep -q '^kkm ' /proc/modules; then rmmod kkm || exit; fi
-modprobe kkm || exit
+said=$(modprobe kkm 2>&1) || {
+  status=$?
+  # Why is in the kernel's log only; the line that is told comes last.
+  dmesg 2>/dev/null | grep kkm | tail -n 5 >&2
+  echo "$said" >&2
+  exit $status
+}
 n=0
 while [ ! -c /dev/kkm ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 [ -c /dev/kkm ] || { echo "the module is loaded, but there is no /dev/kkm" >&2; exit 1; }

@@ -43,7 +43,7 @@ export const REASONS = {
     fix: "move it away, or name another folder with --prefix",
   },
   "disk-full": {
-    when: "the file system of the prefix has too little room",
+    when: "a file system (the prefix's, or one a step writes to) has too little room",
     fix: "make room, or name a folder on another file system with --prefix",
   },
   "device-absent": {
@@ -123,6 +123,10 @@ export const REASONS = {
     fix: "install the compiler named (e.g. gcc-12)",
   },
   "build-tools": { when: "make, ld or objdump is missing", fix: "install make and binutils" },
+  "build-workspace": {
+    when: "there is no folder to build the module in",
+    fix: "see that the folder for temporary files (TMPDIR, else /tmp) can be written, then run this again",
+  },
   "build-failed": {
     when: "the module does not compile for this kernel",
     fix: "send the log named above; the kernel may be newer than this version knows",

@@ -12,7 +12,7 @@ import { StepError } from "../../src/installer/apply/commands.js";
 import { Journal } from "../../src/installer/apply/journal.js";
 import { plan } from "../../src/installer/plan/plan.js";
 import type { RunStep } from "../../src/installer/plan/steps.js";
-import { host, kernelFacts, PREFIX, skipped, temporaryFolder } from "./fixtures.js";
+import { host, kernelFacts, PREFIX, skipped, takeLog, temporaryFolder } from "./fixtures.js";
 
 const PACKAGE = "linux-headers-9.9.9-test";
 
@@ -114,7 +114,7 @@ async function failure(t: ExecutionContext, { journal }: World): Promise<string>
   const error = await t.throwsAsync(apply(journal, [packagesStep()]), { instanceOf: StepError });
   t.is(error?.problem.id, "packages-failed");
   t.false(error?.problem.evidence.includes("\n"));
-  return error?.problem.evidence ?? "";
+  return (await takeLog(error?.problem.evidence)).line;
 }
 
 test.serial(

@@ -1,14 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps that are commands, with real commands on real files: taken back exactly, resumed after a crash at any moment, and
 // careful with files that others have changed since.
-import { appendFile, mkdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { apply, Interrupted, removeState, undo } from "../../src/installer/apply/apply.js";
 import { StepError } from "../../src/installer/apply/commands.js";
 import { type Checkpoint, Journal } from "../../src/installer/apply/journal.js";
+import { rebuildScript } from "../../src/installer/kkm-scripts.js";
 import { type RunStep, run, type Step, sh } from "../../src/installer/plan/steps.js";
-import { Crash, contents, crashAt, plant, temporaryFolder, type World } from "./fixtures.js";
+import {
+  Crash,
+  contents,
+  crashAt,
+  plant,
+  smallDisk,
+  takeLog,
+  temporaryFolder,
+  type World,
+} from "./fixtures.js";
 
 function runStep(changes: Partial<RunStep> & Pick<RunStep, "argv">): RunStep {
   return run({ name: "group", title: "a command", seconds: 30, ...changes });
@@ -181,11 +192,51 @@ test("a command that fails names its reason, keeps its output, and can be taken 
     instanceOf: StepError,
   });
   t.is(error?.problem.id, "build-compiler");
-  const log = /\(log: (.*)\)$/.exec(error?.problem.evidence ?? "")?.[1] ?? "";
-  t.regex(await readFile(log, "utf8"), /compiler mismatch: gcc 12/);
-  await rm(join(log, ".."), { recursive: true });
+  t.regex((await takeLog(error?.problem.evidence)).log, /compiler mismatch: gcc 12/);
   await backward(w);
   t.deepEqual(await tree(w), w.before);
+});
+
+test("whatever fails keeps its output where it printed more than a line, and says where", async (t) => {
+  for (const name of ["packages", "group", "register", "build", "load", "kvm-load"] as const) {
+    const w = await world(t);
+    const step = runStep({ name, title: `the ${name}`, argv: sh("echo first; echo last >&2; exit 1") });
+    const error = await t.throwsAsync(forward({ ...w, steps: [step] }), { instanceOf: StepError });
+    const { line, log } = await takeLog(error?.problem.evidence);
+    t.is(line, `the ${name}: last`);
+    t.regex(log, /^\$ sh .*\nfirst\nlast\n$/);
+    t.not(error?.problem.fix, "");
+  }
+});
+
+/** What the script that builds the module ends with, as a step. */
+async function rebuild(t: ExecutionContext, temporary: string) {
+  const w = await world(t);
+  const kkm = join(w.prefix, "kkm");
+  await cp(new URL("../../kkm", import.meta.url).pathname, kkm, { recursive: true });
+  await writeFile(join(kkm, "rebuild.sh"), rebuildScript(w.prefix));
+  const argv = ["env", `TMPDIR=${temporary}`, "sh", join(kkm, "rebuild.sh"), "0.0.0-none"];
+  const step = runStep({ name: "build", title: "build", argv });
+  const error = await t.throwsAsync(forward({ ...w, steps: [step] }), { instanceOf: StepError });
+  const { id, evidence = "", fix } = error?.problem ?? {};
+  return { id, fix, ...(await takeLog(evidence)) };
+}
+
+test("the script that builds the module: no headers, nowhere to build, and a full disk are told apart", async (t) => {
+  const headers = await rebuild(t, tmpdir());
+  t.is(headers.id, "build-headers");
+  t.regex(headers.line, /no headers for kernel 0\.0\.0-none in .*; install linux-headers-0\.0\.0-none/);
+  const nowhere = await rebuild(t, "/nowhere");
+  t.is(nowhere.id, "build-workspace");
+  t.regex(nowhere.line, /^build: mktemp: .*\/nowhere/);
+  const disk = await smallDisk(t, "size=64k");
+  if (!disk) return t.log("no file system can be mounted here: a full disk is not tried");
+  const full = await rebuild(t, disk);
+  t.is(full.id, "disk-full");
+  t.regex(full.line, /^build: cp: .*No space left on device$/);
+  t.regex(full.log, /^\$ env TMPDIR/);
+  t.regex(full.fix ?? "", /^make room on the file system that the line/);
+  t.deepEqual(await readdir(disk), [], "nothing is left there");
 });
 
 test("every exit status of the build and every way the kernel says no has its reason", async (t) => {
@@ -195,6 +246,14 @@ test("every exit status of the build and every way the kernel says no has its re
     [{ name: "build" }, "", 13, "build-failed"],
     [{ name: "build" }, "", 30, "signing-failed"],
     [{ name: "build" }, "", 31, "module-install-failed"],
+    [{ name: "build" }, "mktemp: failed to create directory", 32, "build-workspace"],
+    [{ name: "build" }, "cp: error writing '/lib/modules/x': No space left on device", 31, "disk-full"],
+    [
+      { name: "packages" },
+      "E: You don't have enough free space in /var/cache/apt/archives/.",
+      100,
+      "disk-full",
+    ],
     [
       { name: "load" },
       "modprobe: ERROR: could not insert 'kkm': Key was rejected by service",
@@ -224,8 +283,7 @@ test("every exit status of the build and every way the kernel says no has its re
     const step = runStep({ ...changes, argv: sh('echo "$1" >&2; exit "$2"', words, String(status)) });
     const error = await t.throwsAsync(forward({ ...w, steps: [step] }), { instanceOf: StepError });
     t.is(error?.problem.id, id as never, words);
-    const log = /\(log: (.*)\)$/.exec(error?.problem.evidence ?? "")?.[1];
-    if (log) await rm(join(log, ".."), { recursive: true });
+    await takeLog(error?.problem.evidence);
   }
 });
 
@@ -254,7 +312,10 @@ test("an optional command that fails is noted, leaves nothing, and the rest goes
   });
   const notes = await forward({ ...w, steps: [optional, ...w.steps.slice(3)] });
   t.is(notes.length, 1);
-  t.regex(notes[0] ?? "", /for the newest kernel: not done/);
+  t.is(
+    notes[0],
+    "not done: for the newest kernel: it ended with status 1 and said nothing; way out: make it by hand: groupadd -r kkm (group-failed)",
+  );
   await t.throwsAsync(stat(path));
   t.true((await stat(join(w.root, "host/loaded"))).isFile());
   await backward(w);

@@ -102,6 +102,15 @@ export function host(changes: Partial<HostFacts> = {}): HostFacts {
 /** What a payload that works printed. */
 export const RAN: HelloRun = { works: true, command: "km hello", stdout: "Hello, world", problem: "" };
 
+/** What a failed step said was seen: `line` without the log it kept, and what is in that. The log is removed. */
+export async function takeLog(evidence = ""): Promise<{ line: string; log: string }> {
+  const [all = "", path] = / \(log: (.*)\)$/.exec(evidence) ?? [];
+  if (!path) return { line: evidence, log: "" };
+  const log = await readFile(path, "utf8");
+  await rm(dirname(path), { recursive: true });
+  return { line: evidence.slice(0, -all.length), log };
+}
+
 /** Ends a test that this machine cannot run, visibly. */
 export function skipped(t: ExecutionContext, why: string): void {
   t.log(`skipped: ${why}`);

@@ -138,7 +138,8 @@ async function applyRun(
   } catch (error) {
     if (options.signal?.aborted) throw new Interrupted("interrupted");
     if (error instanceof StepError && step.optional) {
-      return `${step.title}: not done: ${error.problem.evidence}`;
+      const { id, evidence, fix } = error.problem;
+      return `not done: ${evidence}; way out: ${fix} (${id})`;
     }
     throw explain(error, step);
   }

@@ -79,8 +79,11 @@ async function command(
   try {
     for await (const line of child.iterable({ from: "all" })) onLine(String(line));
     const ended = await child;
-    const output = ended.all || ended.shortMessage || "";
-    return { status: ended.exitCode ?? 127, output, timedOut };
+    const silent =
+      ended.exitCode === undefined
+        ? ended.shortMessage
+        : `it ended with status ${ended.exitCode} and said nothing`;
+    return { status: ended.exitCode ?? 127, output: ended.all || silent || "", timedOut };
   } finally {
     clearTimeout(limit);
     signal?.removeEventListener("abort", abort);
@@ -89,6 +92,8 @@ async function command(
 
 /** The whole output of a failed command, where a person finds it after everything else was taken back. */
 async function keepLog(step: RunStep, output: string): Promise<string | undefined> {
+  // One line is told as it is; of a build one may be wanted, as an attachment.
+  if (step.name !== "build" && !output.trim().includes("\n")) return undefined;
   try {
     const folder = await mkdtemp(join(tmpdir(), "kontain-"));
     const path = join(folder, `${step.name}.log`);
@@ -134,11 +139,7 @@ export async function performRun(
   const ended = await command(step.argv, step.seconds, tell, options.signal);
   checkpoint(`performed ${step.name}`);
   if (ended.status !== 0) {
-    const failure = classify(
-      step,
-      ended,
-      step.name === "build" ? await keepLog(step, ended.output) : undefined,
-    );
+    const failure = classify(step, ended, await keepLog(step, ended.output));
     if (step.optional) {
       await settleRun(journal, step, was, seq);
       await journal.add({ type: "undone", seq });
