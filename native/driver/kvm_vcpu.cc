@@ -22,6 +22,10 @@ static_assert(kGetXsave2 == 0x9000aecf);
 // RFLAGS a payload may own: CF PF AF ZF SF TF DF OF NT RF AC ID.
 constexpr uint64_t kUserFlags = 0x254dd5;
 constexpr uint64_t kForcedFlags = 0x202;  // IF reads as set like under Linux
+// Entries that EFAULT may end before it counts: a processor that walked the tables just before protect() changed them meets
+// a page the host has closed already. The next entry walks again.
+constexpr int kStaleWalks = 3;
+
 uint64_t user_flags(uint64_t flags) { return (flags & kUserFlags) | kForcedFlags; }
 
 }  // namespace
@@ -93,14 +97,14 @@ Exit KvmVcpu::run() {
     return Exit{.kind = ExitKind::kException, .vector = kGeneralProtection};
   }
   load_user_state();
-  for (;;) {
+  for (int stale = 0;;) {
     // KVM_RUN: the run page stays mapped as long as this object lives; registers travel in it (SYNC_REGS).
     int rc = ioctl(slot_.fd, KVM_RUN, 0);
     int error = errno;
     slot_.run->kvm_dirty_regs = 0;
     stance_ = Stance::kUser;
     if (rc == 0 && slot_.run->exit_reason == KVM_EXIT_IO) return classify_io();
-    if (rc < 0 && error == EAGAIN) continue;
+    if (rc < 0 && (error == EAGAIN || (error == EFAULT && stale++ < kStaleWalks))) continue;
     if (rc < 0 && error == EINTR) {
       Exit exit;
       if (classify_interrupt(&exit)) return exit;
