@@ -17,14 +17,25 @@ export interface ConsentOptions {
   json?: boolean;
 }
 
-/** Asks on a terminal; without one, or when not allowed to ask, the answer is what `--yes` says. */
-export async function consent(question: string, options: ConsentOptions): Promise<boolean> {
+/** Asks on a terminal; without one, or when not allowed to ask, the answer is what `--yes` says. Interrupted, it is no. */
+export async function consent(
+  question: string,
+  options: ConsentOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
   if (options.yes) return true;
   const mayAsk = options.input !== false && !options.json && process.stdin.isTTY && process.stdout.isTTY;
   if (!mayAsk) return false;
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  // In raw mode Ctrl-C is a key.
+  terminal.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  // An input that ends answers nothing, ever.
+  const ended = new Promise<undefined>((resolve) => terminal.once("close", () => resolve(undefined)));
   try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+    const asked = terminal.question(`${question} [y/N] `, { signal }).catch(() => undefined);
+    const answer = await Promise.race([asked, ended]);
+    if (answer === undefined) process.stdout.write("\n");
+    return /^y(es)?$/i.test(answer?.trim() ?? "");
   } finally {
     terminal.close();
   }

@@ -8,6 +8,7 @@ import { type Checkpoint, Journal, JournalError, sweep } from "./apply/journal.j
 import { HELLO, MONITOR, packageVersion } from "./bundle.js";
 import { detect, type OnFacts } from "./detect/detect.js";
 import { DEFAULT_PREFIX, type HostFacts, type Wishes } from "./facts.js";
+import { shellWord } from "./kkm-scripts.js";
 import { type Plan, plan } from "./plan/plan.js";
 import { type Problem, problem } from "./reasons.js";
 import type { Outcome, Reporter } from "./ui/events.js";
@@ -70,12 +71,18 @@ export async function stopped(
   const { id, evidence, fix } = stop;
   report({ type: "problem", problem: stop });
   const rest = await settle();
-  return ending(report, prefix)(
-    "failed",
-    `not ${what}: ${evidence}`,
-    `way out: ${fix}`,
-    `reason: ${id}; ${rest}`,
-  );
+  const next = [`way out: ${fix}`, `reason: ${id}; ${rest}`];
+  report({ type: "result", outcome: "failed", prefix, message: `not ${what}: ${evidence}`, next, rest });
+  return "failed";
+}
+
+const UNTOUCHED = "interrupted: nothing was changed";
+
+/** A path as a person types it. */
+const typed = (path: string) => (/^[\w@%+=:,./-]+$/.test(path) ? path : shellWord(path));
+
+function undoCommand(prefix: string): string {
+  return `npx kontain uninstall${prefix === DEFAULT_PREFIX ? "" : ` --prefix ${typed(prefix)}`}`;
 }
 
 /** The problem in an error of a step, of the journal or of the system; anything else is our mistake, and thrown on. */
@@ -100,7 +107,8 @@ async function rollBack(journal: Journal, options: InstallOptions): Promise<stri
     if (good === 0) await removeState(journal, options.doors?.checkpoint);
     return "what had been changed is taken back";
   } catch (error) {
-    return `not all is taken back (${problemOf(error).evidence}): kontain uninstall goes on with it`;
+    const why = problemOf(error).evidence;
+    return `not all is taken back (${why}): ${undoCommand(journal.prefix)} goes on with it`;
   }
 }
 
@@ -150,15 +158,14 @@ async function applyAndVerify(
 function pathHint(prefix: string): string[] {
   const bin = dirname(join(prefix, MONITOR));
   if ((process.env.PATH ?? "").split(delimiter).includes(bin)) return [];
-  return [`path: export PATH=${bin}:$PATH`];
+  return [`path: export PATH=${typed(bin)}:$PATH`];
 }
 
-function installedHints(decided: Plan): string[] {
-  const option = decided.prefix === DEFAULT_PREFIX ? "" : ` --prefix ${decided.prefix}`;
+function installedHints({ prefix }: Plan): string[] {
   return [
-    `try:  ${join(decided.prefix, MONITOR)} /bin/echo hello`,
-    ...pathHint(decided.prefix),
-    `undo: npx kontain uninstall${option}`,
+    `try:  ${typed(join(prefix, MONITOR))} /bin/echo hello`,
+    ...pathHint(prefix),
+    `undo: ${undoCommand(prefix)}`,
   ];
 }
 
@@ -172,6 +179,7 @@ export async function install(options: InstallOptions): Promise<Outcome> {
   const found: OnFacts = (facts) => report({ type: "found", facts });
   const facts = await (options.doors?.detect ?? detect)(wishes, found);
   report({ type: "facts", facts });
+  if (options.signal?.aborted) return end("interrupted", UNTOUCHED);
   const decided = plan(facts, wishes);
   if (decided.kind === "refusal") {
     report({ type: "refusal", refusal: decided });
@@ -180,9 +188,9 @@ export async function install(options: InstallOptions): Promise<Outcome> {
   }
   report({ type: "plan", plan: decided });
   if (options.dryRun) return end("planned", "dry run: nothing was changed");
-  if (decided.steps.length > 0 && !(await options.consent(decided))) {
-    return end("declined", "nothing was changed: say yes, or pass --yes");
-  }
+  const agreed = decided.steps.length === 0 || (await options.consent(decided));
+  if (options.signal?.aborted) return end("interrupted", UNTOUCHED);
+  if (!agreed) return end("declined", "nothing was changed: say yes, or pass --yes");
   const journal = await openJournal(prefix);
   if (!(journal instanceof Journal)) return stopped({ report, prefix }, "installed", journal);
   try {
@@ -193,7 +201,7 @@ export async function install(options: InstallOptions): Promise<Outcome> {
     return end(
       "interrupted",
       "interrupted",
-      "run the same command to go on, or `kontain uninstall` to go back",
+      `run the same command to go on, or \`${undoCommand(prefix)}\` to go back`,
     );
   } finally {
     await journal.close();
@@ -209,7 +217,9 @@ async function takeBack(journal: Journal, options: UninstallOptions): Promise<Ou
   const { prefix, report } = options;
   const end = ending(report, prefix);
   try {
-    if (!(await options.consent())) return end("declined", "nothing was changed: say yes, or pass --yes");
+    const agreed = await options.consent();
+    if (options.signal?.aborted) return end("interrupted", UNTOUCHED);
+    if (!agreed) return end("declined", "nothing was changed: say yes, or pass --yes");
     const notes = await undo(journal, 0, applyOptions(options, options.checkpoint));
     await removeState(journal, options.checkpoint);
     return end(

@@ -129,6 +129,37 @@ test("a second installation of the same version changes nothing, and runs the pa
   t.is(it.events.filter((event) => event.type === "verify").length, 2);
 });
 
+test("interrupted while it looks, or at the question: nothing is touched, and nobody is asked any more", async (t) => {
+  const it = await Package.make(t);
+  const before = await it.picture();
+  for (const moment of ["look", "question"]) {
+    const controller = new AbortController();
+    let asked = 0;
+    const facts = host({ prefix: await detectPrefix(it.prefix, []) });
+    const outcome = await install({
+      wishes: { prefix: it.prefix },
+      version: "1.0.0",
+      report: (event) => it.events.push(event),
+      signal: controller.signal,
+      consent: async () => {
+        asked++;
+        controller.abort();
+        return false;
+      },
+      doors: {
+        detect: async () => {
+          if (moment === "look") controller.abort();
+          return facts;
+        },
+      },
+    });
+    t.is(outcome, "interrupted");
+    t.is(asked, moment === "look" ? 0 : 1);
+    t.like(it.events.at(-1), { message: "interrupted: nothing was changed" });
+  }
+  t.deepEqual(await it.picture(), before);
+});
+
 test("without consent nothing is touched", async (t) => {
   const it = await Package.make(t);
   const before = await it.picture();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people see: the terminal's picture after each event, the keys, the plain lines, and the real thing on a pty.
 import { spawn } from "node:child_process";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { render } from "ink-testing-library";
@@ -147,6 +148,38 @@ test("what stops it has an id, what was seen, and a way out", (t) => {
   t.regex(refused, /headers-missing/);
 });
 
+test("the plan says how much of it needs root, and when there is nothing to do", (t) => {
+  const [model, now] = after(wholeRun(), "plan");
+  t.regex(picture(t, model, now), /root +\d+ of the steps need it/);
+  const nothing = { ...planOf(kkmHost()), steps: [], rootSteps: 0 };
+  const shown = picture(t, reduce(EMPTY, { type: "plan", plan: nothing }, 0), 0);
+  t.regex(shown, /nothing +to be changed: everything is in place/);
+  t.notRegex(shown, /root/);
+});
+
+test("what became of the host where it failed is told as it is, also when not all was taken back", (t) => {
+  const rest = "not all is taken back (busy): kontain uninstall goes on with it";
+  const event: InstallEvent = {
+    type: "result",
+    outcome: "failed",
+    prefix: PREFIX,
+    message: "not",
+    next: [],
+    rest,
+  };
+  t.regex(picture(t, reduce(EMPTY, event, 0), 0), /not all is taken back \(busy\)/);
+});
+
+test("what others said cannot command the terminal, in no reporter", (t) => {
+  const evil = problem("build-failed", "make: \u001b]0;owned\u0007\u001b[2Jno\nrule");
+  const { message } = { message: `not installed: ${evil.evidence}` };
+  const result: InstallEvent = { type: "result", outcome: "failed", prefix: PREFIX, message, next: [] };
+  const { err } = plainText([[result, 0]], false);
+  t.is(err, "not installed: make: ]0;ownedno rule\n");
+  const model = reduce(EMPTY, { type: "problem", problem: evil }, 0);
+  t.like(model.items[0], { problem: { evidence: "make: ]0;ownedno rule" } });
+});
+
 test("taking back is shown", (t) => {
   const decided = planOf(kkmHost());
   let model = reduce(EMPTY, { ...START, action: "uninstall" }, 0);
@@ -259,19 +292,42 @@ test("JSON: one event a line, the facts once", (t) => {
 
 const PROGRAM = new URL("../../src/cli/kontain-install.ts", import.meta.url).pathname;
 
-/** Runs the installer on a pseudo-terminal (script(1)); presses `key` again and again from when `when` was shown. */
-function onPty(args: string[], when: RegExp, key: string): Promise<{ text: string; status: number | null }> {
+const CTRL_C = "\u0003";
+
+interface OnPty {
+  args?: string[];
+  /** When this was shown `key` is pressed: Ctrl-C once (a second one ends a program at once), others until it ends. */
+  when: RegExp;
+  key: string;
+  columns?: number;
+  env?: Record<string, string>;
+}
+
+interface Ended {
+  text: string;
+  status: number | null;
+}
+
+/** Runs the installer on a pseudo-terminal (script(1)), and compares the terminal's settings after it with those before. */
+function onPty({ args = [], when, key, columns = 120, env: more = {} }: OnPty): Promise<Ended> {
   const { CI: _, NO_COLOR: __, ...env } = process.env;
-  const line = [process.execPath, "--import=tsx", PROGRAM, ...args].map((word) => `'${word}'`).join(" ");
-  const child = spawn("script", ["-qefc", `stty cols 120 rows 50; ${line}`, "/dev/null"], {
-    env: { ...env, TERM: "xterm-256color" },
+  const program = [process.execPath, "--import=tsx", PROGRAM, "--offline", ...args];
+  const line = program.map((word) => `'${word}'`).join(" ");
+  const script = `trap : INT; stty cols ${columns} rows 50; was=$(stty -g); ${line}; status=$?; [ "$was" = "$(stty -g)" ] && echo "as before"; exit $status`;
+  const child = spawn("script", ["-qefc", script, "/dev/null"], {
+    env: { ...env, TERM: "xterm-256color", ...more },
     stdio: ["pipe", "pipe", "inherit"],
   });
   let text = "";
   let timer: NodeJS.Timeout | undefined;
   child.stdout.on("data", (data: Buffer) => {
     text += data.toString();
-    if (timer === undefined && when.test(text)) timer = setInterval(() => child.stdin.write(key), 200);
+    if (timer === undefined && when.test(text)) {
+      child.stdin.write(key);
+      timer = setInterval(() => key !== CTRL_C && child.stdin.write(key), 200);
+    }
+    // What comes after belongs to nobody any more.
+    if (/as before/.test(text)) clearInterval(timer);
   });
   child.stdin.on("error", () => {});
   return new Promise((resolve) => {
@@ -282,16 +338,68 @@ function onPty(args: string[], when: RegExp, key: string): Promise<{ text: strin
   });
 }
 
-test("on a real terminal: drawn, asked, answered with a key; or refused with a reason where there is no device", async (t) => {
-  const prefix = join(await temporaryFolder(t), "kontain");
-  const { text, status } = await onPty(["--prefix", prefix, "--offline"], /Go ahead\?/, "n");
-  t.true(text.includes("\u001b["), "it draws");
-  t.regex(text, /looking at this machine/);
-  if (/Go ahead\?/.test(text)) {
-    t.is(status, 4);
-    t.regex(text, /nothing was changed/);
-  } else {
-    t.is(status, 3);
-    t.regex(text, /way out/);
-  }
+/** Whether the terminal is as it was: its settings, and the cursor to be seen. */
+function givenBack(t: ExecutionContext, { text }: Ended): void {
+  t.regex(text, /as before/);
+  t.true(text.lastIndexOf("\u001b[?25h") >= text.lastIndexOf("\u001b[?25l"), "the cursor is shown again");
+}
+
+const ASKED = /Go ahead\?/;
+
+for (const [what, key, wanted, words] of [
+  ["declined with n", "n", 4, /nothing was changed: say yes/],
+  ["interrupted with Ctrl-C", CTRL_C, 130, /interrupted: nothing was changed/],
+] as const) {
+  test(`on a real terminal: drawn, asked, ${what}; or refused with a reason where there is no device`, async (t) => {
+    const folder = await temporaryFolder(t);
+    const ended = await onPty({ args: ["--prefix", join(folder, "kontain")], when: ASKED, key });
+    const { text, status } = ended;
+    t.true(text.includes("\u001b["), "it draws");
+    t.regex(text, /looking at this machine/);
+    t.is(status, ASKED.test(text) ? wanted : 3);
+    t.regex(text, ASKED.test(text) ? words : /way out/);
+    t.deepEqual(await readdir(folder), []);
+    givenBack(t, ended);
+  });
+}
+
+for (const [what, key, wanted, words] of [
+  ["Ctrl-C", CTRL_C, 130, /interrupted: nothing was changed/],
+  ["the end of input", "\u0004", 4, /nothing was changed: say yes/],
+] as const) {
+  test(`on a terminal that is not drawn on: ${what} at the question`, async (t) => {
+    const folder = await temporaryFolder(t);
+    const args = ["--prefix", join(folder, "kontain")];
+    const ended = await onPty({ args, when: ASKED, key, env: { CI: "1" } });
+    t.is(ended.status, ASKED.test(ended.text) ? wanted : 3);
+    t.regex(ended.text, ASKED.test(ended.text) ? words : /way out/);
+    t.deepEqual(await readdir(folder), []);
+    givenBack(t, ended);
+  });
+}
+
+test("on a real terminal: Ctrl-C while it looks ends it before it asks", async (t) => {
+  const folder = await temporaryFolder(t);
+  const when = /looking at this machine/;
+  const ended = await onPty({ args: ["--prefix", join(folder, "kontain")], when, key: CTRL_C });
+  t.is(ended.status, 130);
+  t.regex(ended.text, /interrupted: nothing was changed/);
+  t.notRegex(ended.text, ASKED);
+  t.deepEqual(await readdir(folder), []);
+  givenBack(t, ended);
+});
+
+test("on a narrow terminal without colours: nothing is wider than it, nothing is coloured", async (t) => {
+  const folder = await temporaryFolder(t);
+  const args = ["--prefix", join(folder, "kontain")];
+  const ended = await onPty({ args, when: ASKED, key: "n", columns: 40, env: { NO_COLOR: "1" } });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
+  t.notRegex(ended.text, /\u001b\[(3|4|9|10)\d(;[\d;]+)?m/);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they take no room
+  const lines = ended.text.replace(/\u001b\[[0-9;?]*[a-zA-Z]/g, "").split(/[\r\n]+/);
+  t.deepEqual(
+    lines.filter((line) => [...line].length > 40),
+    [],
+  );
+  givenBack(t, ended);
 });

@@ -22,7 +22,8 @@ export interface InstallerOptions {
 /** Shows events, and asks. */
 interface Screen {
   report: Reporter;
-  consent: (question: string) => Promise<boolean>;
+  /** No when `signal` comes first. */
+  consent: (question: string, signal: AbortSignal) => Promise<boolean>;
   /** The last event was shown. */
   close: () => Promise<void>;
 }
@@ -64,7 +65,7 @@ async function screenOf(options: InstallerOptions): Promise<Screen> {
   const report = options.json
     ? jsonReporter(out)
     : plainReporter(out, err, { verbose: options.verbose ?? false });
-  return { report, consent: (question) => consent(question, options), close: async () => {} };
+  return { report, consent: (question, signal) => consent(question, options, signal), close: async () => {} };
 }
 
 export function addCommonOptions(command: Command): Command {
@@ -91,10 +92,11 @@ export async function onScreen(
 ): Promise<void> {
   // Folders of an installation are for every user of the machine, whatever the caller's umask.
   process.umask(0o022);
+  const signal = interruption();
   const screen = await screenOf(options);
-  const consent = () => screen.consent(question);
+  const consent = () => screen.consent(question, signal);
   try {
-    const outcome = await work({ report: screen.report, consent, signal: interruption() });
+    const outcome = await work({ report: screen.report, consent, signal });
     process.exitCode = EXIT_STATUS[outcome];
   } finally {
     await screen.close();

@@ -172,6 +172,26 @@ export function describePlan(plan: Plan, all: boolean): { verb: string; text: st
   return lines;
 }
 
+/** A line of a plan; `aside`: it changes nothing, and is to be known. */
+export interface PlanRow {
+  verb: string;
+  text: string;
+  aside: boolean;
+}
+
+/** What a plan changes, what is run at the end, how much of it needs root, and what else to know. */
+export function planRows(plan: Plan, all: boolean): PlanRow[] {
+  const nothing = { verb: "nothing", text: "to be changed: everything is in place" };
+  const steps = plan.steps.length === 0 ? [nothing] : describePlan(plan, all);
+  const hello = { verb: "run", text: `the hello payload on ${plan.device}` };
+  const root = plan.rootSteps > 0 ? [{ verb: "root", text: `${plan.rootSteps} of the steps need it` }] : [];
+  const notes = plan.notes.map((text) => ({ verb: "note", text }));
+  return [
+    ...[...steps, hello].map((row) => ({ ...row, aside: false })),
+    ...[...root, ...notes].map((row) => ({ ...row, aside: true })),
+  ];
+}
+
 /** "4.2 s", "1 min 5 s". */
 export function elapsed(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds) / 1000;
@@ -180,8 +200,10 @@ export function elapsed(milliseconds: number): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-/** What a command printed, without what a terminal would obey. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+const COMMANDS = /\u001b\[[0-9;?]*[a-zA-Z]|[\u0000-\u001f\u007f-\u009f]/g;
+
+/** What others wrote as one line of text, without what a terminal would obey. */
 export function harmless(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  return text.replace(/\u001b\[[0-9;?]*[a-zA-Z]|[\u0000-\u001f\u007f-\u009f]/g, "");
+  return text.replace(/[\t\r\n]+/g, " ").replace(COMMANDS, "");
 }

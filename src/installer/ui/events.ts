@@ -30,8 +30,8 @@ export type InstallEvent =
   | { type: "problem"; problem: Problem }
   | { type: "verifying"; device: string }
   | { type: "verify"; run: HelloRun }
-  /** `next`: lines that say what to do now. */
-  | { type: "result"; outcome: Outcome; prefix: string; message: string; next: string[] };
+  /** `next`: lines that say what to do now; `rest`: what became of the host where it failed, which they say as well. */
+  | { type: "result"; outcome: Outcome; prefix: string; message: string; next: string[]; rest?: string };
 
 export type Reporter = (event: InstallEvent) => void;
 

@@ -2,7 +2,7 @@
 // Lines of text, for a pipe as for a terminal; and JSON, one event a line.
 import type { Plan } from "../plan/plan.js";
 import { type RunStep, type Step, stepTitle } from "../plan/steps.js";
-import { describeFacts, describePlan, elapsed, harmless } from "./describe.js";
+import { describeFacts, elapsed, harmless, planRows } from "./describe.js";
 import type { InstallEvent, Reporter } from "./events.js";
 
 /** What taking a step back is called. */
@@ -19,19 +19,8 @@ function row(name: string, text: string): string {
 }
 
 function planLines(plan: Plan, verbose: boolean): string[] {
-  const title = `plan: ${plan.device}, because ${plan.because}`;
-  const notes = plan.notes.map((note) => row("note", note));
-  if (plan.steps.length === 0) {
-    return [title, "  everything is in place; only run the payload", ...notes];
-  }
-  const root = plan.rootSteps > 0 ? [row("root", `${plan.rootSteps} of the steps need it`)] : [];
-  return [
-    title,
-    ...describePlan(plan, verbose).map(({ verb, text }) => row(verb, text)),
-    row("run", `the hello payload on ${plan.device}`),
-    ...root,
-    ...notes,
-  ];
+  const rows = planRows(plan, verbose).map(({ verb, text }) => row(verb, text));
+  return [`plan: ${plan.device}, because ${plan.because}`, ...rows];
 }
 
 /** Knows when command steps began, to say how long they took. */
@@ -76,7 +65,7 @@ function lines(event: InstallEvent, steps: StepLines, verbose: boolean): string[
     case "step":
       return steps.lines(event);
     case "output":
-      return verbose ? [`  | ${harmless(event.line)}`] : [];
+      return verbose ? [`  | ${event.line}`] : [];
     case "problem":
       return [];
     case "verify": {
@@ -105,7 +94,7 @@ export function plainReporter(
   const steps = new StepLines(verbose, now);
   return (event) => {
     const write = event.type === "result" && !fine.includes(event.outcome) ? err : out;
-    for (const line of lines(event, steps, verbose)) write(`${line}\n`);
+    for (const line of lines(event, steps, verbose)) write(`${harmless(line)}\n`);
   };
 }
 

@@ -24,7 +24,15 @@ export type Item =
   | { key: number; kind: "note"; text: string }
   | { key: number; kind: "output"; command: string; lines: string[]; problem: string }
   | { key: number; kind: "problem"; problem: Problem }
-  | { key: number; kind: "result"; outcome: Outcome; message: string; next: string[]; changed: string[] };
+  | {
+      key: number;
+      kind: "result";
+      outcome: Outcome;
+      message: string;
+      next: string[];
+      changed: string[];
+      rest?: string;
+    };
 
 type Bare<T> = T extends { key: number } ? Omit<T, "key"> : never;
 
@@ -72,7 +80,7 @@ function add(model: Model, ...items: Bare<Item>[]): Model {
 /** Moves finished work into the scrollback. */
 function settle(model: Model, now: number): Model {
   const { work } = model;
-  if (!work) return model;
+  if (!work || work.count === 0) return { ...model, work: null };
   const took = elapsed(now - work.since);
   const text =
     work.count === undefined ? `${work.title} (${took})` : `${work.count} files ${work.title} (${took})`;
@@ -107,6 +115,11 @@ function countUndone(model: Model, step: Step, now: number): Model {
   const open = model.work?.title === title ? model : settle(model, now);
   const file = step.kind === "folder" ? 0 : 1;
   return { ...open, work: { ...work, count: (work.count ?? 0) + file } };
+}
+
+/** Evidence is what others said, such as the last line of a command. */
+function problemItem({ id, evidence, fix }: Problem): Bare<Item> {
+  return { kind: "problem", problem: { id, evidence: harmless(evidence), fix } };
 }
 
 /** What was changed, for the last screen. */
@@ -152,15 +165,16 @@ export function reduce(model: Model, event: InstallEvent, now: number): Model {
       return add(shown, { kind: "output", command: run.command, lines, problem: run.problem });
     }
     case "problem":
-      return add({ ...model, work: null }, { kind: "problem", problem: event.problem });
+      return add({ ...model, work: null }, problemItem(event.problem));
     case "refusal": {
       const { code: id, reason: evidence, remedy: fix } = event.refusal;
-      return add(model, { kind: "problem", problem: { id, evidence, fix } });
+      return add(model, problemItem({ id, evidence, fix }));
     }
     case "result": {
-      const { outcome, message, next } = event;
+      const { outcome, message, next, rest } = event;
       const shown = settle(planShown(model), now);
-      return add(shown, { kind: "result", outcome, message, next, changed: changes(shown, outcome) });
+      const changed = changes(shown, outcome);
+      return add(shown, { kind: "result", outcome, message, next, changed, ...(rest ? { rest } : {}) });
     }
   }
 }

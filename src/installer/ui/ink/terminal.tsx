@@ -55,7 +55,6 @@ export class Store {
 function Keyboard({ store }: { store: Store }): ReactNode {
   useInput((input, key) => {
     if (key.ctrl && input === "c") {
-      store.reply(false);
       // The same as without raw mode: the first one asks to stop, the second one stops.
       process.kill(process.pid, "SIGINT");
     } else if (key.return || input === "y" || input === "Y") store.reply(true);
@@ -76,7 +75,7 @@ export function Terminal({ store, keyboard }: { store: Store; keyboard: boolean 
 
 export interface TerminalScreen {
   report: Reporter;
-  consent: (question: string) => Promise<boolean>;
+  consent: (question: string, signal: AbortSignal) => Promise<boolean>;
   close: () => Promise<void>;
 }
 
@@ -86,8 +85,9 @@ export function openTerminal({ yes, mayAsk }: { yes: boolean; mayAsk: boolean })
   const app = render(<Terminal store={store} keyboard={mayAsk && !yes} />, { exitOnCtrlC: false });
   return {
     report: (event) => store.report(event),
-    consent: async (question) => {
-      if (yes || !mayAsk) return yes;
+    consent: async (question, signal) => {
+      if (yes || !mayAsk || signal.aborted) return yes;
+      signal.addEventListener("abort", () => store.reply(false), { once: true });
       return store.ask(question);
     },
     close: async () => {

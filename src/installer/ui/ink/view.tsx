@@ -3,7 +3,7 @@
 import { Box, Static, Text } from "ink";
 import { type ReactNode, useEffect, useState } from "react";
 import type { Plan } from "../../plan/plan.js";
-import { describePlan, elapsed, type Mark, type Row } from "../describe.js";
+import { elapsed, type Mark, planRows, type Row } from "../describe.js";
 import type { Item, Model, Work } from "./model.js";
 
 const COLOR: Record<Mark, string | undefined> = { good: "green", bad: "red", plain: undefined };
@@ -41,6 +41,20 @@ function Line({
   );
 }
 
+/** A sign and a text that goes on in its own column. */
+function Signed({ sign, children }: { sign: ReactNode; children: ReactNode }): ReactNode {
+  return (
+    <Box>
+      <Box width={3} flexShrink={0}>
+        {sign}
+      </Box>
+      <Box flexShrink={1}>
+        <Text>{children}</Text>
+      </Box>
+    </Box>
+  );
+}
+
 function Fact({ row }: { row: Row }): ReactNode {
   const sign = <Text {...colored(row.mark)}> {SIGN[row.mark]}</Text>;
   return (
@@ -64,12 +78,8 @@ function PlanView({ plan }: { plan: Plan }): ReactNode {
       <Text>
         <Text bold>plan</Text> {plan.device}, because {plan.because}
       </Text>
-      {describePlan(plan, false).map(({ verb, text }) => (
-        <PlanLine key={`${verb} ${text}`} verb={verb} color="cyan" text={text} />
-      ))}
-      <PlanLine verb="run" color="cyan" text={`the hello payload on ${plan.device}`} />
-      {plan.notes.map((note) => (
-        <PlanLine key={note} verb="note" color="yellow" text={note} />
+      {planRows(plan, false).map(({ verb, text, aside }) => (
+        <PlanLine key={`${verb} ${text}`} verb={verb} color={aside ? "yellow" : "cyan"} text={text} />
       ))}
     </Box>
   );
@@ -78,12 +88,9 @@ function PlanView({ plan }: { plan: Plan }): ReactNode {
 function Output({ item }: { item: Extract<Item, { kind: "output" }> }): ReactNode {
   return (
     <Box flexDirection="column">
-      <Box>
-        <Box width={3} flexShrink={0}>
-          <Text dimColor> $</Text>
-        </Box>
+      <Signed sign={<Text dimColor> $</Text>}>
         <Text dimColor>{item.command}</Text>
-      </Box>
+      </Signed>
       {item.lines.map((line, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: lines are printed once and may repeat
         <Text key={at}>
@@ -116,14 +123,9 @@ const FINE = ["installed", "uninstalled", "planned"];
 
 function Result({ item }: { item: Extract<Item, { kind: "result" }> }): ReactNode {
   const fine = FINE.includes(item.outcome);
-  // The box above has said it already.
-  if (item.outcome === "refused" || item.outcome === "failed") {
-    return (
-      <Text color="red">
-        {item.outcome === "refused" ? "nothing was changed" : "not installed; all is as it was"}
-      </Text>
-    );
-  }
+  // The box above has said why.
+  if (item.outcome === "refused") return <Text color="red">nothing was changed</Text>;
+  if (item.outcome === "failed") return <Text color="red">{item.rest ?? item.message}</Text>;
   return (
     <Box
       flexDirection="column"
@@ -172,14 +174,13 @@ function ItemView({ item }: { item: Item }): ReactNode {
     case "plan":
       return <PlanView plan={item.plan} />;
     case "done":
-      return (
-        <Text>
-          <Text {...colored(item.mark)}> {SIGN[item.mark]} </Text>
-          {item.text}
-        </Text>
-      );
+      return <Signed sign={<Text {...colored(item.mark)}> {SIGN[item.mark]}</Text>}>{item.text}</Signed>;
     case "note":
-      return <Text color="yellow"> ! {item.text}</Text>;
+      return (
+        <Signed sign={<Text color="yellow"> !</Text>}>
+          <Text color="yellow">{item.text}</Text>
+        </Signed>
+      );
     case "output":
       return <Output item={item} />;
     case "problem":
@@ -234,7 +235,7 @@ function Looking({ rows }: { rows: Row[] }): ReactNode {
   );
 }
 
-/** The question under a plan; `waiting` is false where nobody is asked. */
+/** The plan, and the question under it where somebody is asked. */
 function Asking({ plan, question }: { plan: Plan; question: string | null }): ReactNode {
   return (
     <Box flexDirection="column">
@@ -265,7 +266,10 @@ export interface AppProps {
 export function App({ model, question, now }: AppProps): ReactNode {
   return (
     <>
-      <Static items={model.items}>{(item) => <ItemView key={item.key} item={item} />}</Static>
+      {/* Without a width it is laid out as wide as its widest text, beyond the terminal's edge. */}
+      <Static items={model.items} style={{ width: "100%" }}>
+        {(item) => <ItemView key={item.key} item={item} />}
+      </Static>
       {model.looking ? <Looking rows={model.looking} /> : null}
       {model.work ? <WorkView work={model.work} now={now} /> : null}
       {model.asking ? <Asking plan={model.asking} question={question} /> : null}
