@@ -154,7 +154,7 @@ export const FAILING: Record<string, Failing> = {
       user: { uid: 1000, name: "anna", groups: ["anna"] },
       devices: { "/dev/kvm": { group: "kvm", open: "EACCES" } },
     },
-    evidence: /anna is not in kvm/,
+    evidence: /anna may not open \/dev\/kvm \(0660 root:kvm\)/,
   },
   "KKM-MON-001": {
     verdict: "fail",

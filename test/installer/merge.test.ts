@@ -157,6 +157,16 @@ test("a name that is taken is left to whoever has it", (t) => {
   t.is(dockerRuntime(content, FILE, "kontain"), KRUN);
 });
 
+test("a rootless docker is its user's: root writes nothing into its configuration", (t) => {
+  const facts = engines(true, null);
+  if (facts.engines.docker)
+    facts.engines.docker = { ...facts.engines.docker, how: "rootless", config: "/root/x" };
+  const decided = plan(facts, { prefix: PREFIX });
+  if (decided.kind !== "plan") return t.fail(decided.reason);
+  t.false(decided.steps.some((step) => step.kind === "text" && step.path === "/root/x"));
+  t.regex(decided.notes.join("\n"), /docker is rootless: its user adds the runtime .* to \/root\/x/);
+});
+
 test("a broken configuration refuses the installation, with line and column", (t) => {
   const [code, reason] = outside(engines(true, '{\n  "a": 1,,\n}'));
   t.is(code, "engine-config-broken");

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import test, { type ExecutionContext } from "ava";
 import type { DeviceFacts, HostFacts } from "../../src/installer/facts.js";
+import { accessFix } from "../../src/installer/plan/access.js";
 import { type Plan, plan, type Refusal } from "../../src/installer/plan/plan.js";
 import { withReasons } from "../../src/installer/reasons-table.js";
 import { bundleFile, host, kernelFacts, PREFIX } from "./fixtures.js";
@@ -205,4 +206,24 @@ test("the same facts give the same plan, and are not changed", (t) => {
 test("docs/install.md has the table of reasons", async (t) => {
   const text = await readFile(new URL("../../docs/install.md", import.meta.url), "utf8");
   t.is(withReasons(text), text, "run: npx tsx scripts/doctor-docs.ts");
+});
+
+test("what lets somebody open a device: its group only where that may, and never root's", (t) => {
+  const user = { uid: 1000, name: "anna", groups: ["anna", "video"] };
+  const fix = (access: string) =>
+    accessFix({ path: "/dev/kvm", state: "denied", evidence: "", access }, user);
+  t.regex(fix("0660 root:kvm"), /^add yourself .*usermod -aG kvm anna/);
+  t.regex(fix("0660 root:root"), /^have its group and mode changed/);
+  t.regex(fix("0600 root:root"), /^have its group and mode changed/);
+  t.regex(fix("0600 root:kvm"), /^have its group and mode changed/, "joining would not help");
+  t.regex(fix("0660 root:video"), /^its permissions would let you/, "a member already");
+  t.regex(fix("0666 root:kvm"), /^its permissions would let you/);
+});
+
+test("an older version in the place of a newer one is said to be that", (t) => {
+  const facts = (verified: string) => host({ prefix: { ...host().prefix, verified } });
+  t.deepEqual(planned(t, facts("0.2.0")).notes, [
+    "0.2.0 is installed; this is the older 0.1.0, which takes its place",
+  ]);
+  for (const version of ["0.1.0", "0.0.9", "odd"]) t.deepEqual(planned(t, facts(version)).notes, []);
 });

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { accessFix } from "../../installer/plan/access.js";
 import { type Check, fail, ok, skip } from "../check.js";
 
 export const check: Check = {
@@ -10,6 +11,8 @@ export const check: Check = {
     const device = facts.devices.find(({ path }) => path === "/dev/kkm");
     if (!device || device.state === "absent") return skip("there is none");
     const seen = `${device.evidence}${device.access ? `, ${device.access}` : ""}`;
-    return device.state === "works" ? ok(seen) : fail(`${device.state}: ${seen}`);
+    if (device.state === "works") return ok(seen);
+    const fix = device.state === "denied" ? accessFix(device, facts.user) : undefined;
+    return fail(`${device.state}: ${seen}`, fix);
   },
 };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { exists } from "../../base/host.js";
 import { type Check, fail, ok, skip } from "../check.js";
 
 export const check: Check = {
@@ -6,9 +7,11 @@ export const check: Check = {
   title: "containerd's configuration can be read",
   looks: "/etc/containerd/config.toml",
   fix: "mend the file at the place named: containerd does not start with it either",
-  run: ({ facts }) => {
+  run: async ({ facts, host }) => {
     const { containerd } = facts.engines;
     if (!containerd) return skip("no containerd");
-    return containerd.configProblem ? fail(containerd.configProblem) : ok(containerd.config);
+    if (containerd.configProblem) return fail(containerd.configProblem);
+    const there = await exists(host, containerd.config);
+    return ok(there ? containerd.config : `${containerd.config} is not there: its defaults`);
   },
 };

@@ -10,13 +10,13 @@ export const check: Check = {
   title: "docker knows the runtime",
   looks: "krun (or kontain) among the runtimes of daemon.json, and that it is the one of this installation",
   fix: "npx kontain-install as root, then: systemctl reload docker",
-  run: ({ facts, prefix }) => {
+  run: async ({ facts, host, prefix }) => {
     const { docker } = facts.engines;
     if (!docker) return skip("no docker");
     if (!facts.bundle.files.some(({ target }) => target === RUNTIME))
       return skip("this version has no runtime yet");
     try {
-      const text = facts.etc[docker.config] ?? "";
+      const text = (await host.readFile(docker.config)) ?? "";
       const pathOf = (name: string) => dockerRuntime(text, docker.config, name);
       const ours = NAMES.find((name) => pathOf(name) === join(prefix, RUNTIME));
       if (ours) return ok(`${ours}: ${pathOf(ours)}`);

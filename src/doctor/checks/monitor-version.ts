@@ -6,9 +6,14 @@ export const check: Check = {
   title: "installation and toolkit are of one version",
   looks: "the journal's version against this package's",
   fix: "npx kontain-install",
-  run: ({ installed, facts }) => {
+  run: async ({ installed, facts }) => {
     if (!installed) return skip("nothing is installed");
     const mine = facts.bundle.version;
-    return installed.version === mine ? ok(mine) : warn(`installed ${installed.version}, this is ${mine}`);
+    const there = installed.version;
+    if (there === mine) return ok(mine);
+    const { gt, valid } = await import("semver");
+    const older = valid(there) && valid(mine) && gt(there, mine);
+    const fix = older ? `take the toolkit of ${there}: npx kontain-install@${there}` : undefined;
+    return warn(`installed ${there}, this is ${mine}`, fix);
   },
 };

@@ -33,6 +33,12 @@ function dockerSteps(facts: HostFacts, path: string): EngineSteps {
       notes: ["docker is a snap, which cannot run programs of the host: install docker-ce instead"],
     };
   }
+  if (docker.how === "rootless") {
+    return {
+      steps: [],
+      notes: [`docker is rootless: its user adds the runtime ${path} to ${docker.config}`],
+    };
+  }
   const text = facts.etc[docker.config] ?? "";
   try {
     const name = NAMES.find((candidate) => {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // From facts and wishes to an ordered list of steps, or to a refusal. Pure: no clock, no file, no process.
 import { dirname, join } from "node:path";
+import semver from "semver";
 import { atLeast } from "../detect/kernel.js";
 import { KVM_MODULES_LOAD } from "../etc.js";
 import { type DeviceFacts, type HostFacts, KKM, KVM, type Wishes } from "../facts.js";
 import { type Problem, problem, type ReasonId } from "../reasons.js";
+import { accessFix, sudoNotes } from "./access.js";
 import { engineSteps } from "./engines.js";
 import { kkmNotes, kkmProblem, kkmSteps, textSteps } from "./kkm.js";
 import { needsRoot, type Step } from "./steps.js";
@@ -78,12 +80,8 @@ interface Choice {
 function refuseDevice(facts: HostFacts, device: DeviceFacts): Problem {
   const seen = `${device.path}: ${device.evidence}`;
   if (device.state === "denied") {
-    const group = device.access?.split(":")[1];
-    const join =
-      group && group !== "root"
-        ? `add yourself to its group (sudo usermod -aG ${group} ${facts.user.name}, then log in again)`
-        : "have its group and mode changed (chgrp kvm, chmod 0660), or run as root";
-    return problem("device-denied", `${seen} (${device.access ?? "unknown access"})`, join);
+    const fix = accessFix(device, facts.user);
+    return problem("device-denied", `${seen} (${device.access ?? "unknown access"})`, fix);
   }
   if (device.state === "other") return problem("device-not-a-device", seen);
   return problem("device-broken", seen);
@@ -122,16 +120,8 @@ function chooseKvm(facts: HostFacts): Choice | Problem {
   return { device: KVM, way: "load-kvm", because, notes: [] };
 }
 
-/** A guest ran as root; who called sudo may have to join the device's group first. */
-function sudoNotes({ user }: HostFacts, { path, access }: DeviceFacts): string[] {
-  const [, others, group] = /^\d*([0-7]) [^:]*:(.*)$/.exec(access ?? "") ?? [];
-  if (!user.sudo || !group || group === "root" || others === "6" || user.sudoGroups?.includes(group))
-    return [];
-  return [`${user.sudo} may not open ${path} yet: usermod -aG ${group} ${user.sudo}, then log in again`];
-}
-
 function asIs(facts: HostFacts, device: DeviceFacts): Choice {
-  const notes = sudoNotes(facts, device);
+  const notes = sudoNotes(device, facts.user);
   return { device: device.path, way: "as-is", because: "a guest ran on it", notes };
 }
 
@@ -247,6 +237,13 @@ function deviceSteps(facts: HostFacts, wishes: Wishes, choice: Choice): Step[] {
   ];
 }
 
+/** Whoever asks for an older version gets it, and is told. */
+function olderNote({ prefix, bundle }: HostFacts): string[] {
+  const [there, comes] = [prefix.verified, bundle.version].map((version) => semver.valid(version ?? null));
+  if (!there || !comes || !semver.lt(comes, there)) return [];
+  return [`${there} is installed; this is the older ${comes}, which takes its place`];
+}
+
 function replacedNotes(facts: HostFacts, prefix: string): string[] {
   return facts.prefix.targets
     .filter((target) => target.state === "foreign")
@@ -279,6 +276,6 @@ export function plan(facts: HostFacts, wishes: Wishes): Plan | Refusal {
     because: choice.because,
     steps,
     rootSteps: steps.filter((step) => needsRoot(step, prefix)).length,
-    notes: [...choice.notes, ...engines.notes, ...replacedNotes(facts, prefix)],
+    notes: [...choice.notes, ...engines.notes, ...olderNote(facts), ...replacedNotes(facts, prefix)],
   };
 }

@@ -160,7 +160,10 @@ export function describePlan(plan: Plan, all: boolean): { verb: string; text: st
   if (!all && own.length > 0) {
     const removed = own.filter((step) => step.kind === "remove").length;
     const too = removed > 0 ? `, remove ${removed}` : "";
-    lines.push({ verb: "write", text: `${files} files below ${plan.prefix}${too}` });
+    lines.push({
+      verb: "write",
+      text: `${files} ${files === 1 ? "file" : "files"} below ${plan.prefix}${too}`,
+    });
   }
   for (const step of plan.steps) {
     if (!all && isOwnFile(step, plan.prefix)) continue;
