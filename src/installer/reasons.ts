@@ -42,6 +42,10 @@ export const REASONS = {
     when: "something that is no folder, or no ordinary file, is in the way",
     fix: "move it away, or name another folder with --prefix",
   },
+  "prefix-foreign": {
+    when: "the prefix has files of somebody else where ours would go (an original Kontain, say)",
+    fix: "move that folder away, or name another with --prefix",
+  },
   "disk-full": {
     when: "a file system (the prefix's, or one a step writes to) has too little room",
     fix: "make room, or name a folder on another file system with --prefix",

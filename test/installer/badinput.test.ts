@@ -10,7 +10,7 @@ import { StepError } from "../../src/installer/apply/commands.js";
 import { Journal } from "../../src/installer/apply/journal.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
 import type { BundleFile } from "../../src/installer/facts.js";
-import { install } from "../../src/installer/install.js";
+import { install, uninstall } from "../../src/installer/install.js";
 import { plan } from "../../src/installer/plan/plan.js";
 import { run } from "../../src/installer/plan/steps.js";
 import type { InstallEvent } from "../../src/installer/ui/events.js";
@@ -167,14 +167,30 @@ test("a prefix that turns out not to be writable, for root as well", async (t) =
   t.regex(message, /\/proc\/kontain/);
 });
 
-test("somebody's files in the prefix stay, and come back where they were replaced", async (t) => {
+test("a prefix with somebody's files in the places of ours: one line, nothing changed", async (t) => {
   const folder = await temporaryFolder(t);
   await plant(folder, { "kontain/bin/km": "somebody's", "kontain/README": "theirs" });
+  const before = await picture(folder);
+  const { outcome, id, message } = await attempt(t, join(folder, "kontain"), 100);
+  t.is(outcome, "refused");
+  t.is(id, "prefix-foreign");
+  t.is(
+    message,
+    `cannot install: ${folder}/kontain/bin/km is somebody else's: not of an installation by this tool`,
+  );
+  t.deepEqual(await picture(folder), before);
+});
+
+test("a prefix with somebody's files in other places: ours go beside them, and away again", async (t) => {
+  const folder = await temporaryFolder(t);
+  await plant(folder, { "kontain/bin/theirs": "theirs", "kontain/README": "theirs" });
+  const before = await picture(folder);
   const prefix = join(folder, "kontain");
-  const facts = await detectPrefix(prefix, []);
-  t.true(facts.foreign);
+  t.true((await detectPrefix(prefix, [])).foreign);
   t.is((await attempt(t, prefix, 100)).outcome, "installed");
   t.is(await readFile(join(prefix, "README"), "utf8"), "theirs");
+  t.is(await uninstall({ prefix, report: () => {}, consent: async () => true }), "uninstalled");
+  t.deepEqual(await picture(folder), before);
 });
 
 test("a second installer at the same time is told who is at work, and changes nothing", async (t) => {

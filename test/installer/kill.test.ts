@@ -35,7 +35,7 @@ test("an installer killed at any time can be run again, and taken back", async (
     "package/tests-hello": "h",
     "package/examples-deep-er": "e",
   });
-  await plant(root, { "host/kontain/bin/km": "somebody's", "host/else": "x" });
+  await plant(root, { "host/kontain/bin/theirs": "somebody's", "host/else": "x" });
   await mkdir(join(root, "empty"));
   for (const prefix of [join(root, "host/kontain"), join(root, "empty/made/here")]) {
     const args = [join(root, "package"), prefix];

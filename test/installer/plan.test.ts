@@ -80,7 +80,7 @@ test("an upgrade replaces what differs and removes what is no longer shipped", (
   t.deepEqual(decided.notes, []);
 });
 
-test("somebody else's file is replaced, and said to be", (t) => {
+test("a file of ours that somebody has changed is replaced, and said to be; others' are not", (t) => {
   const facts = host();
   facts.prefix.targets = [
     { target: "bin/km", state: "foreign" },
@@ -89,6 +89,8 @@ test("somebody else's file is replaced, and said to be", (t) => {
   const { notes } = planned(t, facts);
   t.is(notes.length, 1);
   t.regex(notes[0] ?? "", /^\/opt\/kontain\/bin\/km is replaced/);
+  facts.prefix.foreign = true;
+  t.regex(refused(t, facts, "prefix-foreign").reason, /^\/opt\/kontain\/bin\/km is somebody else's/);
 });
 
 test("the device asked for is the one taken", (t) => {

@@ -43,7 +43,7 @@ class World {
   /** A host on which version 1.0.0 is installed. */
   static async make(t: ExecutionContext): Promise<World> {
     const root = await temporaryFolder(t);
-    await plant(root, { "host/kontain/bin/km": "somebody's", "host/else": "x" });
+    await plant(root, { "host/kontain/bin/theirs": "somebody's", "host/else": "x" });
     const world = new World(root, join(root, "host/kontain"), await picture(join(root, "host")));
     const source = join(root, "old-km");
     await writeFile(source, "km 1.0.0");

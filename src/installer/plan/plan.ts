@@ -177,7 +177,7 @@ function choose(facts: HostFacts, wishes: Wishes): Choice | Problem {
 }
 
 function checkPrefix(facts: HostFacts): Problem | undefined {
-  const { path, state, evidence, targets, free, trouble } = facts.prefix;
+  const { path, state, evidence, targets, free, trouble, foreign } = facts.prefix;
   if (trouble) return trouble;
   if (state === "denied") {
     const seen = `${path}: ${evidence}`;
@@ -188,6 +188,14 @@ function checkPrefix(facts: HostFacts): Problem | undefined {
   const blocked = targets.find((target) => target.state === "not-a-file");
   if (blocked) {
     return problem("prefix-blocked", `${join(path, blocked.target)} is in the way: not an ordinary file`);
+  }
+  const others = targets.filter((target) => target.state === "foreign").map((one) => join(path, one.target));
+  if (foreign && others.length > 0) {
+    const more = others.length > 1 ? ` (and ${others.length - 1} more)` : "";
+    return problem(
+      "prefix-foreign",
+      `${others[0]}${more} is somebody else's: not of an installation by this tool`,
+    );
   }
   if (free !== undefined && free < SPARE_BYTES) {
     const mib = (bytes: number) => `${Math.floor(bytes / (1 << 20))} MiB`;
