@@ -17,8 +17,8 @@ const FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 
 /** Verbs and options for which nothing has to run in a machine. */
 const NO_MONITOR = /^(-h|--help|--uninstall|-V|--version|help|uninstall|version)$/;
-/** Verbs whose --json is a stream of events, as kontain-install's; that of others is one document. */
-const EVENTS = /^(install|uninstall|upgrade)$/;
+/** Verbs with kontain-install's options. The --json of others is one document, and --yes may be a word for a payload. */
+const INSTALLERS = /^(install|uninstall|upgrade)$/;
 
 /** The line of a failed build that says most: the first of a compiler, of the linker, of make, of gyp, or the last. */
 const TELLING = [
@@ -83,20 +83,19 @@ function terminalReporter() {
   return { every: 100, show };
 }
 
-function reporterFor(program, args) {
-  const events = program === "kontain-install" || EVENTS.test(args[0] ?? "");
-  if (events && args.includes("--json")) return jsonReporter();
+function reporterFor(options) {
+  if (options.includes("--json")) return jsonReporter();
   const { TERM, CI } = process.env;
   return process.stderr.isTTY && TERM !== "dumb" && !CI ? terminalReporter() : plainReporter();
 }
 
-/** Whether the person agreed to changes of the machine beforehand, and to fetching. */
-function mayInstall(args) {
-  const agreed = args.some((arg) => /^(--yes|-[a-z]*y[a-z]*)$/.test(arg));
-  return agreed && !args.some((arg) => /^(--dry-run|--offline|-[a-z]*n[a-z]*)$/.test(arg));
+/** Whether the person agreed to changes of the machine beforehand, and to fetching. @param options of an installer */
+function mayInstall(options) {
+  const agreed = options.some((arg) => /^(--yes|-[a-z]*y[a-z]*)$/.test(arg));
+  return agreed && !options.some((arg) => /^(--dry-run|--offline|-[a-z]*n[a-z]*)$/.test(arg));
 }
 
-function checkNeeds(args) {
+function checkNeeds(options) {
   if (
     !existsSync(join(ROOT, "node_modules/typescript")) ||
     !existsSync(join(ROOT, "node_modules/node-gyp"))
@@ -105,7 +104,7 @@ function checkNeeds(args) {
   }
   const needs = missing("build");
   if (needs.length === 0) return;
-  if (process.getuid() === 0 && which("apt-get") && process.env.KONTAIN_NO_APT !== "1" && mayInstall(args))
+  if (process.getuid() === 0 && which("apt-get") && process.env.KONTAIN_NO_APT !== "1" && mayInstall(options))
     return;
   const names = needs.map(({ command, why }) => `${command} (${why})`).join(", ");
   const sudo = process.getuid() === 0 ? "" : "sudo ";
@@ -191,13 +190,13 @@ class Progress {
   }
 }
 
-async function build(parts, args, { every, show }) {
-  checkNeeds(args);
+async function build(parts, options, { every, show }) {
+  checkNeeds(options);
   const log = openLog();
   const progress = new Progress();
   const began = performance.now();
   const milliseconds = () => Math.round(performance.now() - began);
-  const env = { ...process.env, LC_ALL: "C", ...(mayInstall(args) ? {} : { KONTAIN_NO_APT: "1" }) };
+  const env = { ...process.env, LC_ALL: "C", ...(mayInstall(options) ? {} : { KONTAIN_NO_APT: "1" }) };
   const onLine = (line) => {
     writeSync(log, `${line}\n`);
     progress.take(line);
@@ -238,9 +237,10 @@ export async function firstBuild(program, args) {
   const needed = asked.some((arg) => NO_MONITOR.test(arg)) ? ["typescript"] : Object.keys(PARTS);
   const parts = needed.filter((part) => !isBuilt(part));
   if (parts.length === 0) return true;
-  const reporter = reporterFor(program, args);
+  const options = program === "kontain-install" || INSTALLERS.test(args[0] ?? "") ? args : [];
+  const reporter = reporterFor(options);
   try {
-    await build(parts, args, reporter);
+    await build(parts, options, reporter);
     return true;
   } catch (error) {
     if (!(error instanceof Stopped)) throw error;

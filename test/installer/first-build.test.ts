@@ -164,6 +164,14 @@ test("packages of the distribution come only with --yes, and neither offline nor
     t.regex((await clone.launch(env, ...args)).stderr, /reason: clone-tools/, args.join(" "));
     t.is(await asked(), "", args.join(" "));
   }
+  // What stands behind `run` is a program's.
+  const payload = await clone.run(
+    [process.execPath, clone.path("bin/kontain.mjs"), "run", "x", "--yes", "--json"],
+    env,
+  );
+  t.regex(payload.stderr, /reason: clone-tools/);
+  t.is(payload.stdout, "", "and --json is not ours either");
+  t.is(await asked(), "");
   t.regex((await clone.launch(env, "--yes")).stderr, /reason: clone-failed/);
   t.regex(await asked(), /install -y .*build-essential/);
 });
