@@ -131,6 +131,7 @@ function Result({ item }: { item: Extract<Item, { kind: "result" }> }): ReactNod
       flexDirection="column"
       borderStyle="round"
       borderColor={fine ? "green" : "yellow"}
+      alignSelf="flex-start"
       paddingX={1}
       marginTop={1}
     >
@@ -152,12 +153,10 @@ function Next({ line }: { line: string }): ReactNode {
   const [, label, text] = /^(\w+:) +(.*)$/s.exec(line) ?? [];
   if (!label) return <Text color="cyan">{line}</Text>;
   return (
-    <Box>
-      <Box width={6} flexShrink={0}>
-        <Text dimColor>{label}</Text>
-      </Box>
+    <Text>
+      <Text dimColor>{label.padEnd(6)}</Text>
       <Text color="cyan">{text}</Text>
-    </Box>
+    </Text>
   );
 }
 
