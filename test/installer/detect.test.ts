@@ -6,9 +6,13 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { realHost } from "../../src/base/host.js";
 import { detectDevice, lookAtDevice } from "../../src/installer/detect/device.js";
+import { detectEngines } from "../../src/installer/detect/engines.js";
 import { askType } from "../../src/installer/detect/machine.js";
 import { detectPrefix } from "../../src/installer/detect/prefix.js";
+import { detectSecurity, KEY_PLACES } from "../../src/installer/detect/security.js";
+import { detectContainer } from "../../src/installer/detect/system.js";
 import { runHello } from "../../src/installer/verify/hello.js";
+import { type HostDescription, hostOf } from "../fixtures/described-host.js";
 import { bundleFile, temporaryFolder } from "./fixtures.js";
 
 test("devices: absent, not a device, and one on which nothing can run", async (t) => {
@@ -118,4 +122,68 @@ test("the real machine answers through the same door", async (t) => {
   t.like(await host.run("sh", "-c", "echo said; exit 3"), { status: 3, stdout: "said" });
   t.is(await host.run("no-such-program-here"), undefined);
   t.regex((await host.which("sh")) ?? "", /\/sh$/);
+});
+
+/** A host with these files and nothing else. */
+const withFiles = (files: Record<string, string>, more: Partial<HostDescription> = {}) =>
+  hostOf({ about: "", release: "6.1.0", files, facts: {}, plan: { device: "", runs: [] }, ...more });
+
+test("every mark of a container is known; without one, and in the machine's own namespaces, it is none", async (t) => {
+  const marks: [Record<string, string>, string | null][] = [
+    [{}, null],
+    [{ "/run/systemd/container": "systemd-nspawn\n" }, "systemd-nspawn"],
+    [{ "/run/secrets/kubernetes.io/serviceaccount/token": "" }, "kubernetes"],
+    [{ "/.dockerenv": "" }, "docker"],
+    [{ "/run/.containerenv": "" }, "podman"],
+    [{ "/proc/1/environ": "PATH=/bin\0container=lxc\0" }, "lxc"],
+    [{ "/proc/1/cgroup": "1:cpu:/docker/0123\n" }, "docker"],
+    [{ "/proc/1/cgroup": "0::/kubepods.slice/x\n" }, "kubernetes"],
+    [{ "/proc/1/cgroup": "0::/machine.slice/libpod-1.scope\n" }, "podman"],
+    [{ "/proc/1/cgroup": "0::/lxc/name\n" }, "lxc"],
+    [{ "/proc/1/cgroup": "0::/init.scope\n" }, null],
+  ];
+  const links = {
+    "/proc/self/ns/pid": "pid:[4026531836]",
+    "/proc/self/ns/cgroup": "cgroup:[4026531835]",
+  };
+  for (const [files, wanted] of marks) {
+    t.is(await detectContainer(withFiles(files)), wanted, JSON.stringify(files));
+    t.is(await detectContainer(withFiles(files, { links })), null, "the machine's own namespaces");
+  }
+});
+
+test("docker: how it was installed, by where it is and what is beside it", async (t) => {
+  const kind = async (files: Record<string, string>, more: Partial<HostDescription> = {}) => {
+    const programs = { docker: "", ...more.programs };
+    return (await detectEngines(withFiles(files, { ...more, programs }))).docker?.how;
+  };
+  const anna = { uid: 1000, name: "anna", groups: ["anna"] };
+  const both = { user: anna, programs: { dockerd: "" } };
+  t.is(await kind({}), "package");
+  t.is(await kind({ "/opt/docker-desktop/bin/x": "" }), "desktop");
+  t.is(await kind({ "/mnt/wsl/docker-desktop/cli": "" }), "desktop");
+  t.is(await kind({}, { programs: { docker: "/snap/bin/docker" } }), "snap");
+  t.is(await kind({}, { links: { "/usr/bin/docker": "/usr/bin/snap" } }), "snap");
+  t.is(await kind({ "/run/user/1000/docker.sock": "" }, both), "rootless");
+  t.is(await kind({ "/home/anna/.config/docker/daemon.json": "{}" }, both), "rootless");
+  t.is(await kind({ "/run/user/1000/docker.sock": "", "/run/docker.sock": "" }, both), "package");
+  t.is((await detectEngines(withFiles({}))).docker, null);
+});
+
+test("SELinux, AppArmor, and a key in each of the places where one is kept", async (t) => {
+  const files: Record<string, string> = {};
+  t.like(await detectSecurity(withFiles(files)), { selinux: "absent", apparmor: false, key: null });
+  t.is((await detectSecurity(withFiles({ "/etc/selinux/config": "" }))).selinux, "disabled");
+  t.is((await detectSecurity(withFiles({ "/sys/fs/selinux/enforce": "0" }))).selinux, "permissive");
+  t.is((await detectSecurity(withFiles({ "/sys/fs/selinux/enforce": "1" }))).selinux, "enforcing");
+  t.true((await detectSecurity(withFiles({ "/sys/module/apparmor/parameters/enabled": "Y\n" }))).apparmor);
+  for (const { privateKey, certificate } of KEY_PLACES) {
+    const pair = { [privateKey]: "", [certificate]: "" };
+    const said = (words: string) => ({ commands: { [`mokutil --test-key ${certificate}`]: words } });
+    const enrolled = async (more = {}) => (await detectSecurity(withFiles(pair, more))).key;
+    t.deepEqual(await enrolled(), { privateKey, certificate, enrolled: null });
+    t.true((await enrolled(said(`${certificate} is already enrolled\n`)))?.enrolled);
+    t.false((await enrolled(said(`${certificate} is not enrolled\n`)))?.enrolled);
+    t.is((await detectSecurity(withFiles({ [certificate]: "" }))).key, null, "half a pair");
+  }
 });

@@ -121,6 +121,17 @@ test("lines that are no records of a journal are damage, not orders", async (t) 
     '{"type":"intent","seq":"1"}',
     JSON.stringify({ type: "intent", seq: 9, step: { ...step, path: "relative" }, was: { type: "absent" } }),
     JSON.stringify({ type: "intent", seq: 9, step, was: { type: "file", backup: "../../../../etc/shadow" } }),
+    ...[
+      null,
+      [],
+      {},
+      { text: "" },
+      { json: [], value: {} },
+      { json: ["a", 1], value: {} },
+      { json: ["a"] },
+    ].map((part) =>
+      JSON.stringify({ type: "intent", seq: 9, step: { ...step, part }, was: { type: "absent" } }),
+    ),
     JSON.stringify({
       type: "intent",
       seq: 9,

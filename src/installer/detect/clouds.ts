@@ -107,7 +107,7 @@ export const CLOUDS: readonly Cloud[] = [
         source: GCP_DOC,
       },
       { types: /-metal$/, offer: "offered", how: "a whole machine: load kvm_intel", source: GCP_DOC },
-      { types: /^(n1|n2|n4|c2|c3|c4|a2|a3|g2|z3|h3)-|./, offer: "switch", how: GCP_SWITCH, source: GCP_DOC },
+      { types: /./, offer: "switch", how: GCP_SWITCH, source: GCP_DOC },
     ],
   },
   {
