@@ -128,6 +128,27 @@ void add_thread(Line* line) {
 
 }  // namespace
 
+namespace {
+
+void log_switch(int fd) {
+  const int old = log_fd.exchange(fd);
+  if (old != stderr_fd && old != STDERR_FILENO && old != kNowhere) close_private_fd(old);
+}
+
+}  // namespace
+
+int log_file() {
+  const int fd = log_fd;
+  return fd == stderr_fd || fd == STDERR_FILENO ? kNowhere : fd;
+}
+
+int log_adopt(int fd) {
+  const int moved = make_private_fd(fd);
+  if (moved < 0) return moved;
+  log_switch(moved);
+  return 0;
+}
+
 int log_open(const char* destination) {
   int fd = kNowhere;
   if (strcmp(destination, "stderr") == 0) {
@@ -141,8 +162,7 @@ int log_open(const char* destination) {
       return fd;
     }
   }
-  int old = log_fd.exchange(fd);
-  if (old != stderr_fd && old != STDERR_FILENO && old != kNowhere) close_private_fd(old);
+  log_switch(fd);
   return 0;
 }
 

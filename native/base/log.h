@@ -30,6 +30,12 @@ enum class Tag : uint8_t {
 /// unchanged.
 int log_open(const char* destination);
 
+/// The descriptor of the file the log goes to; -1: it goes to stderr or nowhere. For the monitor of the next program.
+int log_file();
+
+/// Goes on with the open file that another monitor's log_file() named. Returns 0 or -errno, `fd` then still open.
+int log_adopt(int fd);
+
 /// Remembers what stderr is now. From then on nothing is written to descriptor 2 once it names another file:
 /// a payload may close it and get the number again for its own data.
 void log_remember_stderr();

@@ -21,10 +21,14 @@ bool open_log(const Options& options, std::string* text) {
     *text = "'" + options.verbose_tags + "' is not a regular expression for --verbose (see man 7 regex)";
     return false;
   }
+  // What the program before had open: it may have lost the right to the file, or changed its root.
+  if (options.log_fd >= 0) {
+    if (log_adopt(options.log_fd) == 0) return true;
+    close(options.log_fd);  // not for the payload
+  }
   if (options.km_log_to.empty()) return true;
   int result = log_open(options.km_log_to.c_str());
-  // The program before this one may have lost the right to the file or changed its root: that is no reason to
-  // fail.
+  // After an exec that is no reason to fail.
   if (result == 0 || options.from_exec) return true;
   *text =
       "cannot open the log '" + options.km_log_to + "': " + strerror(-result) + "; name another --km-log-to";

@@ -43,6 +43,7 @@ struct Options {
   std::string trace;          ///< what trace_syscalls() takes; empty: nothing
   int status_fd = -1;         ///< where to report to the launcher; -1: nowhere
   confine::Limits limits;     ///< what the monitor gives up
+  int log_fd = -1;            ///< the log as the monitor before had it open; -1: see km_log_to
   bool from_exec = false;     ///< started by another km on behalf of its payload's execve
   Handed handed;              ///< with from_exec
   Strings carried;            ///< options for the monitor of the next program when the payload execs

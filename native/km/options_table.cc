@@ -108,13 +108,12 @@ bool set_argv0(ParseState& state, const std::string& value, std::string*) {
   return true;
 }
 
-bool set_status_fd(ParseState& state, const std::string& value, std::string* why) {
-  constexpr unsigned kMost = 1 << 20;
-  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), state.options->status_fd);
-  if (error == std::errc() && end == value.data() + value.size() && state.options->status_fd >= 0 &&
-      state.options->status_fd < static_cast<int>(kMost)) {
-    return true;
-  }
+template <int Options::*fd>
+bool set_fd(ParseState& state, const std::string& value, std::string* why) {
+  constexpr int kMost = 1 << 20;
+  int& number = state.options->*fd;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error == std::errc() && end == value.data() + value.size() && number >= 0 && number < kMost) return true;
   *why = "needs the number of an open descriptor, not '" + value + "'";
   return false;
 }
@@ -197,7 +196,8 @@ constexpr OptionSpec kOptions[] = {
 
     {"argv0", 0, kRequired, kInternal, "NAME", "", set_argv0},
     {"handed", 0, kRequired, kInternal, "DEVICE,SELF,PATH", "", set_handed},
-    {"status-fd", 0, kRequired, kInternal, "FD", "", set_status_fd},
+    {"status-fd", 0, kRequired, kInternal, "FD", "", set_fd<&Options::status_fd>},
+    {"log-fd", 0, kRequired, kInternal, "FD", "", set_fd<&Options::log_fd>},
 
     {"gdb-server-port", 'g', kOptional, kUnavailable, "PORT", "Debug the payload with gdb.", nullptr},
     {"gdb-listen", 0, kNone, kUnavailable, "", "Let gdb attach later.", nullptr},

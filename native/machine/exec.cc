@@ -87,6 +87,8 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
   for (const std::string& option : p.options->carried) words.push_back(option);
   const int report = report_descriptor();
   if (report >= 0) words.push_back("--status-fd=" + std::to_string(report));
+  const int log = log_file();
+  if (log >= 0) words.push_back("--log-fd=" + std::to_string(log));
   words.push_back("--argv0=" + argv.front());
   const Handed handed{p.driver->fd(), p.self_fd, p.driver->path()};
   words.push_back("--handed=" + to_text(handed));
@@ -98,6 +100,7 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
   keep_over_exec(handed.device, true);
   keep_over_exec(handed.self, true);
   keep_over_exec(report, true);
+  keep_over_exec(log, true);
   // By descriptor: works after chroot and without /proc.
   const int64_t rc = host_syscall(
       SYS_execveat, p.self_fd, reinterpret_cast<uint64_t>(""), reinterpret_cast<uint64_t>(argument_list.data()),
@@ -105,6 +108,7 @@ int64_t exec_file(GuestThread& thread, std::string file, std::vector<std::string
   keep_over_exec(handed.device, false);
   keep_over_exec(handed.self, false);
   keep_over_exec(report, false);
+  keep_over_exec(log, false);
   return rc;
 }
 

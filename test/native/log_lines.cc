@@ -136,6 +136,25 @@ void test_destinations(const Scratch& scratch) {
   CHECK(log_open(scratch.at("").c_str()) == -EISDIR);
 }
 
+/// What one monitor leaves open for the next: the file, whatever its name is meanwhile; never stderr.
+void test_adoption(const Scratch& scratch) {
+  const std::string file = scratch.at("handed");
+  const std::string seen = stderr_of([&] {
+    if (log_file() != -1 || log_open("none") != 0 || log_file() != -1) _exit(1);
+    if (log_open(file.c_str()) != 0) _exit(2);
+    const int handed = dup(log_file());
+    log_open("stderr");
+    if (log_file() != -1 || rename(file.c_str(), scratch.at("renamed").c_str()) != 0) _exit(3);
+    if (log_adopt(handed) != 0 || fcntl(handed, F_GETFD) != -1 || !is_private_fd(log_file())) _exit(4);
+    log_line("f", 1, "went on");
+    if (log_adopt(handed) != -EBADF) _exit(5);
+    log_line("f", 1, "and on");
+  });
+  CHECK_SEEN(seen.empty(), seen);
+  const std::string text = content(scratch.at("renamed"));
+  CHECK_SEEN(matches(text, " went on\n.* and on\n$"), text);
+}
+
 /// The log's descriptor is high, private and close-on-exec; reopening leaves none behind.
 void test_descriptors(const Scratch& scratch) {
   std::string seen = stderr_of([&] {
@@ -222,6 +241,7 @@ int main() {
   test_errno();
   test_tags();
   test_destinations(scratch);
+  test_adoption(scratch);
   test_descriptors(scratch);
   test_foreign_stderr(scratch);
   test_broken_pipe();

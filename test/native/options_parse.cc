@@ -46,7 +46,7 @@ const char* value_for(const OptionSpec& option) {
   if (name == "membus-width") return "40";
   if (name == "putenv") return "A=B";
   if (name == "help") return "markdown";
-  if (name == "status-fd") return "2";
+  if (name == "status-fd" || name == "log-fd") return "2";
   if (name == "landlock") return "/tmp:ro";
   if (name == "seccomp") return "log";
   if (name == "handed") return "3,4,/dev/kvm";

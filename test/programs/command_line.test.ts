@@ -192,6 +192,21 @@ test("the log: file, none, stderr, the environment, one shape of line", async (t
   });
 });
 
+test("an exec goes on with the log's file, not with its name", async (t) => {
+  await inScratch(async (directory) => {
+    const [log, moved] = [join(directory, "log"), join(directory, "moved")];
+    for (const name of [["-k", log], []]) {
+      const script = `mv ${log} ${moved}; exec /bin/sh -c 'exec ${HELLO}'`;
+      const done = await km(["-Vexec|args", ...name, "/bin/sh", "-c", script], { KM_LOGTO: log });
+      t.deepEqual(done, ok(HELLO_LINE));
+      const lines = readFileSync(moved, "utf8");
+      t.is(lines.match(/ exec \S*\/sh$/gm)?.length, 1, lines);
+      t.is(lines.match(/ exec \S*hello\S*$/gm)?.length, 1, "said by the shell that was executed");
+      t.false(existsSync(log), "no new file has the name");
+    }
+  });
+});
+
 test("--verbose takes only the tags that match", async (t) => {
   // Loads files and takes a signal: two tags at least.
   const program = ["/bin/sh", "-c", "trap : USR1; kill -USR1 $$"];

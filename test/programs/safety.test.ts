@@ -283,6 +283,20 @@ test.serial("--landlock limits files, for all that is started as well", async (t
   t.pass();
 });
 
+test.serial("--landlock leaves the log to what is executed", async (t) => {
+  await inScratch(async (directory) => {
+    const log = `${directory}/log`;
+    const rules = ["/usr:ro", "/lib:ro", "/lib64:ro", "/etc:ro"].map((rule) => `--landlock=${rule}`);
+    const options = [...rules, "-Vexec", "-k", log];
+    const script = `(echo x >> ${log} || echo no writing) 2>/dev/null; exec /bin/sh -c 'exec /bin/echo ran'`;
+    const outcome = await shell(options, script);
+    if (MISSING.test(outcome.stderr)) return void t.log(`not tried: ${outcome.stderr}`);
+    t.is(outcome.stdout.toString(), "no writing\nran\n", outcome.stderr);
+    t.regex(readFileSync(log, "utf8"), / exec \/bin\/echo$/m, "said by the shell that was executed");
+  });
+  t.pass();
+});
+
 test.serial("--landlock names what it cannot use", async (t) => {
   const missing = await shell(["--landlock=/no/such/folder:ro"], "true");
   t.regex(
