@@ -50,34 +50,43 @@ struct kkm_vcpu *kkm_current(void)
 }
 
 /*
- * Queue the work, as task_work_add() does (which is not exported). Not on a task
+ * Queue a work, as task_work_add() does (which is not exported). Not on a task
  * that exits: Linux closes its list then, which a push would open again. The
  * flag is set before the list is closed, so that a head read before the flag was
  * seen clear is not the closed one.
  */
-void kkm_push(struct kkm_vcpu *v)
+static void push(struct task_struct *t, struct kkm_work *work)
 {
-	struct task_struct *t = v->task;
 	struct callback_head *head;
 
-	if (atomic_xchg(&v->queued, 1))
+	if (atomic_xchg(&work->queued, 1))
 		return;
 	do {
 		head = READ_ONCE(t->task_works);
 		smp_rmb();
 		if (READ_ONCE(t->flags) & PF_EXITING)
 			return;
-		v->work.next = head;
-	} while (cmpxchg(&t->task_works, head, &v->work) != head);
+		work->head.next = head;
+	} while (cmpxchg(&t->task_works, head, &work->head) != head);
 }
 
-/* Make a running guest park, from another thread. */
+/*
+ * From the guest thread itself, or with its siglock held: so a signal forced on
+ * it never finds this work announced by someone who has not linked it yet, for
+ * then Linux would deliver the signal.
+ */
+void kkm_push(struct kkm_vcpu *v)
+{
+	push(v->task, &v->work);
+}
+
+/* Make a running guest park, from another thread; without its siglock, hence by a work of its own. */
 void kkm_kick(struct kkm_vcpu *v)
 {
 	kkm_count(kicks);
 	atomic_set(&v->kick, 1);
 	smp_mb__after_atomic();	/* kick before queued: the work reads the other way */
-	kkm_push(v);
+	push(v->task, &v->kick_work);
 	set_tsk_thread_flag(v->task, TIF_NOTIFY_RESUME);
 	kick_process(v->task);
 }
@@ -298,14 +307,12 @@ static bool guest_born(struct kkm_vcpu *v, const struct pt_regs *p)
 	return true;
 }
 
-/* Runs in the guest thread on its way to user mode, or to its end. */
-static void guest_work(struct callback_head *head)
+/* In the guest thread on its way to user mode, or to its end. */
+static void look_around(struct kkm_vcpu *v)
 {
-	struct kkm_vcpu *v = container_of(head, struct kkm_vcpu, work);
 	struct pt_regs *p = task_pt_regs(current);
 	int state;
 
-	atomic_xchg(&v->queued, 0);	/* full barrier: then read what was announced */
 	if (leaving()) {
 		kkm_vcpu_dead(v);
 		return;
@@ -327,10 +334,27 @@ static void guest_work(struct callback_head *head)
 	park(v, KKM_RUNNING, p);
 }
 
+static void guest_work(struct callback_head *head)
+{
+	struct kkm_vcpu *v = container_of(head, struct kkm_vcpu, work.head);
+
+	atomic_xchg(&v->work.queued, 0);	/* full barrier: then read what was announced */
+	look_around(v);
+}
+
+static void kick_work(struct callback_head *head)
+{
+	struct kkm_vcpu *v = container_of(head, struct kkm_vcpu, kick_work.head);
+
+	atomic_xchg(&v->kick_work.queued, 0);	/* as above */
+	look_around(v);
+}
+
 /* Make this thread v's guest thread; vm->lock is held. */
 void kkm_bind(struct kkm_vcpu *v)
 {
-	init_task_work(&v->work, guest_work);
+	init_task_work(&v->work.head, guest_work);
+	init_task_work(&v->kick_work.head, kick_work);
 	get_task_struct(current);
 	v->task = current;
 	spin_lock(&kkm_threads_lock);

@@ -76,6 +76,12 @@ struct kkm_slot {
 	u32 id, flags;
 };
 
+/* A task work, and whether it is queued. */
+struct kkm_work {
+	struct callback_head head;
+	atomic_t queued;
+};
+
 /* What a guest address means. Immutable once published; replaced as a whole. */
 struct kkm_layout {
 	unsigned int nslots, nwindows;
@@ -139,8 +145,8 @@ struct kkm_vcpu {
 	struct task_struct *task;	/* NULL until attached */
 	bool spawning;
 	int spawn_error;
-	struct callback_head work;
-	atomic_t queued, kick;
+	struct kkm_work work, kick_work;	/* events of its own; kicks of other threads */
+	atomic_t kick;
 	int state;			/* enum kkm_state */
 	int job, job_result;		/* enum kkm_job; 0 or -errno */
 	wait_queue_head_t guest_wait, run_wait;

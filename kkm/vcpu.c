@@ -26,7 +26,7 @@ static void free_pages_of(struct kkm_vcpu *v)
 	free_pages_exact(v->run, RUN_SIZE);
 }
 
-/* Whether its thread is past its last task works, of which v->work may be one. */
+/* Whether its thread is past its last task works, of which ours may be some. */
 bool kkm_vcpu_ended(const struct kkm_vcpu *v)
 {
 	return !v->task || READ_ONCE(v->task->exit_state);
