@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
@@ -25,6 +26,9 @@ constexpr uint64_t kForcedFlags = 0x202;  // IF reads as set like under Linux
 // Entries that EFAULT may end before it counts: a processor that walked the tables just before protect() changed them meets
 // a page the host has closed already. The next entry walks again.
 constexpr int kStaleWalks = 3;
+
+/// Milliseconds to wait for RLIMIT_NPROC or pids.max to leave room for KVM's task.
+constexpr int kWaitsForTask = 10000;
 
 uint64_t user_flags(uint64_t flags) { return (flags & kUserFlags) | kForcedFlags; }
 
@@ -97,14 +101,20 @@ Exit KvmVcpu::run() {
     return Exit{.kind = ExitKind::kException, .vector = kGeneralProtection};
   }
   load_user_state();
-  for (int stale = 0;;) {
+  for (int stale = 0, waits = 0;;) {
     // KVM_RUN: the run page stays mapped as long as this object lives; registers travel in it (SYNC_REGS).
     int rc = ioctl(slot_.fd, KVM_RUN, 0);
     int error = errno;
+    if (rc < 0 && error == EAGAIN && waits++ < kWaitsForTask) {
+      // The machine's first entry starts a task of KVM's own (Linux 6.14), and there is no room for one now. KVM has not
+      // looked at the registers yet: the dirty bits stay.
+      usleep(1000);
+      continue;
+    }
     slot_.run->kvm_dirty_regs = 0;
     stance_ = Stance::kUser;
     if (rc == 0 && slot_.run->exit_reason == KVM_EXIT_IO) return classify_io();
-    if (rc < 0 && (error == EAGAIN || (error == EFAULT && stale++ < kStaleWalks))) continue;
+    if (rc < 0 && error == EFAULT && stale++ < kStaleWalks) continue;
     if (rc < 0 && error == EINTR) {
       Exit exit;
       if (classify_interrupt(&exit)) return exit;

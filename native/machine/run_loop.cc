@@ -89,6 +89,14 @@ void serve_memory_fault(GuestThread& t, const Exit& exit) {
   deliver_fault(t, Fault{.signo = verdict.signo, .code = verdict.code, .address = verdict.address, .trapno = 14});
 }
 
+/// A forked machine's first entry needs a second task, and its parent has long been told that the fork went well.
+[[noreturn]] void fail_without_task() {
+  constexpr char kWhy[] = "no room for a task of KVM's own beside the process: raise RLIMIT_NPROC (ulimit -u) or pids.max";
+  complain("%s: %s", process().exe_path.c_str(), kWhy);
+  report_failure(kExitMachineFailure, kWhy);
+  exit_process(kExitMachineFailure);
+}
+
 void serve(GuestThread& t, const Exit& exit) {
   switch (exit.kind) {
     case ExitKind::kSyscall: return serve_syscall(t);
@@ -97,7 +105,9 @@ void serve(GuestThread& t, const Exit& exit) {
     case ExitKind::kMemoryFault: return serve_memory_fault(t, exit);
     case ExitKind::kInterrupted: return;
     case ExitKind::kShutdown: fail_machine("the virtual CPU shut down", exit.detail);
-    case ExitKind::kFailed: fail_machine("the device could not run the payload", exit.detail);
+    case ExitKind::kFailed:
+      if (exit.detail == EAGAIN) fail_without_task();
+      fail_machine("the device could not run the payload", exit.detail);
   }
 }
 
