@@ -116,7 +116,7 @@ bool take_interpreter(const Elf64_Phdr& phdr, ElfFile* file, LoadError* error) {
                 phdr.p_filesz < 2 ? "empty" : "too long");
   }
   if (phdr.p_offset > kMaxFileOffset - phdr.p_filesz) {
-    return fail(error, ENOEXEC, "the interpreter path has an impossible file offset; the file is damaged");
+    return fail(error, EINVAL, "the interpreter path has an impossible file offset; the file is damaged");
   }
   file->interpreter_offset = phdr.p_offset;
   file->interpreter_size = phdr.p_filesz;
@@ -251,7 +251,7 @@ bool parse_program_headers(const ElfHeader& header, std::span<const uint8_t> tab
 bool parse_interpreter_path(const ElfFile& file, std::span<const uint8_t> bytes, std::string* path,
                             LoadError* error) {
   if (bytes.size() < file.interpreter_size) {
-    return fail(error, ENOEXEC, "is truncated: it ends inside the interpreter path");
+    return fail(error, EIO, "is truncated: it ends inside the interpreter path");  // as Linux's elf_read()
   }
   if (bytes.empty() || bytes.back() != '\0') {
     return fail(error, ENOEXEC, "the interpreter path in it has no end; the file is damaged");

@@ -107,8 +107,10 @@ int open_interpreter(const std::string& path, ElfFile* file, LoadError* error) {
   // execve(2): an interpreter that is no ELF file of this machine is ELIBBAD; one that cannot be opened keeps
   // its errno.
   if (fd >= 0) {
+    struct stat st;
+    const bool is_short = fstat(fd, &st) == 0 && st.st_size < static_cast<off_t>(kElfHeaderSize);
     close(fd);
-    if (error->error == ENOEXEC) error->error = ELIBBAD;
+    if (error->error == ENOEXEC) error->error = is_short ? EIO : ELIBBAD;
   }
   error->message = "its interpreter '" + path + "' " + error->message;
   return -1;

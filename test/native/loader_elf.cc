@@ -107,11 +107,11 @@ const BadFile kBadFiles[] = {
      [](ElfBuilder& e) { e.interpreter = std::string(2, '\0'); }},
     {"interpreter path of 4097 bytes", ENOEXEC, "too long",
      [](ElfBuilder& e) { e.interpreter = std::string(4096, '/') + std::string(1, '\0'); }},
-    {"interpreter path behind the end", ENOEXEC, "truncated",
+    {"interpreter path behind the end", EIO, "truncated",
      [](ElfBuilder& e) {
        e.phdrs.push_back({PT_INTERP, 0, 1 << 20, 0, 0, 20, 20, 1});
      }},
-    {"interpreter offset overflow", ENOEXEC, "impossible",
+    {"interpreter offset overflow", EINVAL, "impossible",
      [](ElfBuilder& e) {
        e.phdrs.push_back({PT_INTERP, 0, UINT64_MAX, 0, 0, 20, 20, 1});
      }},
