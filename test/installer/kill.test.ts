@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGKILL at moments nobody chose: what apply.test.ts plays with checkpoints, here with a process that is really gone
-// (its lock, its half-made folders and temporary files stay behind).
+// SIGKILL between any two durable changes, and at moments nobody chose: what apply.test.ts plays with exceptions, here with
+// a process that is really gone (its lock, its half-made folders and temporary files stay behind).
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 import test from "ava";
 import { readJournal } from "../../src/installer/apply/journal.js";
 import { contents, picture, plant, temporaryFolder } from "./fixtures.js";
+import { installSmall, uninstallSmall } from "./small-install.js";
 
 const path = (name: string) => new URL(name, import.meta.url).pathname;
 const INSTALL = path("killed-install.ts");
@@ -28,28 +29,45 @@ async function run(args: string[], delay?: number, program = INSTALL): Promise<b
   return printed.endsWith("end\n");
 }
 
-test("an installer killed at any time can be run again, and taken back", async (t) => {
+test("an installer killed at each step: run again, or taken back", async (t) => {
+  const root = await temporaryFolder(t);
+  const [source, prefix] = [join(root, "package"), join(root, "host/kontain")];
+  await plant(root, { "package/bin-km": "km", "host/kontain/theirs": "somebody's", "host/else": "x" });
+  const small = { source, prefix, targets: ["bin/km"] };
+  const before = await picture(root);
+  // Every second time straight back; otherwise on to the end, and the way back is killed at its steps in their turn.
+  let backward = 0;
+  for (let n = 1; ; n++) {
+    const ended = await run([source, prefix, String(n)]);
+    if (n % 2 === 0 || ended) {
+      t.is(await installSmall(small), "installed");
+      t.is((await readJournal(prefix))?.at(-1)?.type, "verified");
+      await run([source, prefix, "back", String(++backward)]);
+    }
+    await uninstallSmall(small);
+    t.deepEqual(await picture(root), before, `killed at ${n}, and on the way back at ${backward}`);
+    if (ended) return t.true(n > 8, `${n} moments`);
+  }
+});
+
+test("an installer killed at moments nobody chose: run again, and taken back", async (t) => {
   const root = await temporaryFolder(t);
   await plant(root, {
     "package/bin-km": "km".repeat(100_000),
     "package/tests-hello": "h",
     "package/examples-deep-er": "e",
   });
-  await plant(root, { "host/kontain/bin/theirs": "somebody's", "host/else": "x" });
-  await mkdir(join(root, "empty"));
-  for (const prefix of [join(root, "host/kontain"), join(root, "empty/made/here")]) {
-    const args = [join(root, "package"), prefix];
-    const before = await picture(root);
-    let killed = 0;
-    // Evenly over the time an undisturbed run takes, a little more each time.
-    for (let delay = 0; delay < 60; delay += 10) if (!(await run(args, delay))) killed++;
-    t.true(killed > 0, "at least one run was killed");
-    t.true(await run(args));
-    t.is((await readJournal(prefix))?.at(-1)?.type, "verified");
-    for (let delay = 0; delay < 30; delay += 10) await run([...args, "back"], delay);
-    t.true(await run([...args, "back"]));
-    t.deepEqual(await picture(root), before);
-  }
+  const args = [join(root, "package"), join(root, "host/made/here")];
+  await mkdir(join(root, "host"));
+  const before = await picture(root);
+  let killed = 0;
+  // Evenly over the time an undisturbed run takes, a little more each time.
+  for (let delay = 0; delay < 60; delay += 10) if (!(await run(args, delay))) killed++;
+  t.true(killed > 0, "at least one run was killed");
+  t.true(await run(args));
+  for (let delay = 0; delay < 30; delay += 10) await run([...args, "back"], delay);
+  t.true(await run([...args, "back"]));
+  t.deepEqual(await picture(root), before);
 });
 
 /** Starts an installer that waits; gives what lets it go, and what it printed by its end. */
