@@ -286,7 +286,8 @@ test.serial("--landlock limits files, for all that is started as well", async (t
 test.serial("--landlock leaves the log to what is executed", async (t) => {
   await inScratch(async (directory) => {
     const log = `${directory}/log`;
-    const rules = ["/usr:ro", "/lib:ro", "/lib64:ro", "/etc:ro"].map((rule) => `--landlock=${rule}`);
+    const folders = ["/usr:ro", "/lib:ro", "/lib64:ro", "/etc:ro", "/dev/null:rw"];
+    const rules = folders.map((rule) => `--landlock=${rule}`);
     const options = [...rules, "-Vexec", "-k", log];
     const script = `(echo x >> ${log} || echo no writing) 2>/dev/null; exec /bin/sh -c 'exec /bin/echo ran'`;
     const outcome = await shell(options, script);
