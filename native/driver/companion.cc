@@ -61,7 +61,9 @@ int companion_status(int vm_fd, pid_t pid) {
 
 void reap_companion(pid_t pid) {
   int status = 0;
-  kill(pid, SIGKILL);  // a vCPU still held somewhere would keep it
+  // A vCPU still held somewhere would keep it. After a setuid(2) of the payload's it may be another user's: waiting would
+  // be for ever then; it ends with this process.
+  if (kill(pid, SIGKILL) != 0) return;
   while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR) {
   }
 }

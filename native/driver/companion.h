@@ -15,7 +15,8 @@ pid_t spawn_companion(int vm_fd);
 /// Waits until the companion is one: 0, or -errno of why the module refused it (it is reaped then).
 int companion_status(int vm_fd, pid_t pid);
 
-/// Ends a companion and waits for it. Only for the process that spawned it, once.
+/// Ends a companion and waits for it, if this process still has the right to (kill(2)).
+/// Only for the process that spawned it, once.
 void reap_companion(pid_t pid);
 
 /// Takes in companions of an earlier program of this process (execve keeps children): none runs any more.
