@@ -187,8 +187,8 @@ namespace {
 /// (prctl(2), PR_SET_CHILD_SUBREAPER); and that may be another payload.
 void end_helper() {
   const pid_t helper = process().machine != nullptr ? process().machine->helper() : -1;
-  if (helper <= 0) return;
-  kill(helper, SIGKILL);
+  // A payload that gave its user away may no longer kill it (kill(2), EPERM); the end of the machine's files does.
+  if (helper <= 0 || kill(helper, SIGKILL) != 0) return;
   while (waitpid(helper, nullptr, __WALL) < 0 && errno == EINTR) {
   }
 }
