@@ -83,7 +83,7 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "kontain-bench-"));
   try {
     const cases = servers === undefined ? await allCases(folder, km) : await serverCases(km, servers);
-    const rows = await takeRounds(cases, runs, progress);
+    const rows = await takeRounds(cases, { runs, warmUp: servers === undefined }, progress);
     if (servers === undefined) rows.push(...(await fromOneProcess(runs, quick)));
     const load = host.load.map((value) => value.toFixed(1)).join(" ");
     console.log(

@@ -39,15 +39,16 @@ const reason = (error: unknown) => {
 /**
  * One run of each that is thrown away (it warms caches and shows what does not run here), then `runs` rounds of all, so
  * that every row meets the same weather. Every second round goes backwards: no row always follows the same one.
+ * @param warmUp false: without that first run, for what runs long enough to warm up by itself
  */
 export async function takeRounds(
   cases: Case[],
-  runs: number,
+  { runs, warmUp }: { readonly runs: number; readonly warmUp: boolean },
   progress: (text: string) => void,
 ): Promise<Row[]> {
   const values = new Map<Case, number[]>(cases.map((one) => [one, []]));
   const absent = new Map<Case, string>();
-  for (let round = 0; round <= runs; round++) {
+  for (let round = warmUp ? 0 : 1; round <= runs; round++) {
     progress(round === 0 ? "warm-up" : `round ${round} of ${runs}`);
     for (const one of round % 2 ? cases : cases.toReversed()) {
       if (absent.has(one)) continue;

@@ -4,7 +4,6 @@
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { buildPayloads } from "../helpers/payloads.js";
 import { buildModule, ModuleBuildError } from "./build-module.js";
 import { buildRoot } from "./build-root.js";
 import { cachePath } from "./cache.js";
@@ -55,7 +54,7 @@ const withSparse = ["KBUILD_CHECKSRC=2"];
 
 /** Builds what the suite wants in $LAB_SUITE. */
 async function suiteFiles(suite: Suite, kernel: Kernel): Promise<GuestFile[]> {
-  if (suite.payloads) await buildPayloads();
+  await suite.prepare?.();
   const files: GuestFile[] = [{ path: "script.sh", source: join(projectRoot, suite.script) }];
   for (const program of suite.programs ?? []) {
     files.push({ path: program.name, source: await staticProgram(program), executable: true });

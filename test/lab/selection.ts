@@ -25,6 +25,8 @@ const HABITS: Readonly<Record<string, Habit>> = {
   features: { seconds: 240, on: everyRelease },
   "programs-svm": { seconds: 600, on: ["6.1"] },
   "features-svm": { seconds: 300, on: ["6.1"] },
+  suites: { seconds: 400, on: ["6.1"] },
+  "suites-svm": { seconds: 600, on: ["6.1"] },
   "kkm-bench": { seconds: 60, on: ["6.1"] },
   "kkm-bench-count": { seconds: 90, on: ["6.1"] },
   "kkm-pair": { seconds: 40, on: ["6.1"] },

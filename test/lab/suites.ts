@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suites the lab runs on every kernel. Adding one is adding an entry here and a script in suites/.
 
+import { buildPayloads } from "../helpers/payloads.js";
+import { prepareQuick } from "../suites/quick.js";
 import type { RootExtras } from "./build-root.js";
 import type { GuestStyle } from "./guest.js";
 import { installerSuites } from "./installer-suites.js";
@@ -18,8 +20,8 @@ export interface Suite {
   readonly kvm: boolean;
   /** Environment of the script; --env goes before it. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Build test/payloads on the host before: the guest sees them, but would take an hour over them. */
-  readonly payloads?: boolean;
+  /** Done on the host before: the guest sees what it builds, but would take an hour over it. */
+  readonly prepare?: () => Promise<unknown>;
   /** Run by sh in the guest; path below the checkout. Exit 0 passes, 77 skips (last line: why), all else fails. */
   readonly script: string;
   /** Bound on the script; the boot has its own. */
@@ -96,7 +98,7 @@ function toolkit(
     cpus: 1,
     kvm: true,
     builtModules: ["kkm"],
-    payloads: true,
+    prepare: buildPayloads,
     script: "test/lab/suites/toolkit.sh",
     env: { TOOLKIT_TESTS: tests, ...(device ? { KONTAIN_TEST_DEVICE: device } : {}) },
     timeoutSeconds,
@@ -107,6 +109,7 @@ const PROGRAMS =
   "test/programs/programs.test.ts test/programs/hypercalls.test.ts test/programs/safety.test.ts";
 const FEATURES = "test/programs/features.test.ts";
 const MACHINE = "test/machine test/programs/devices.test.ts";
+const QUICK = "test/suites/quick.test.ts";
 
 const isDefault = (kernel: Kernel) => kernel.id === defaultKernel;
 
@@ -128,6 +131,10 @@ const toolkitSuites: readonly Suite[] = [
   // KVM is the kernel's: one will do.
   { ...toolkit("programs-svm", "km on /dev/kvm: as programs", PROGRAMS, 3600, "/dev/kvm"), on: isDefault },
   { ...toolkit("features-svm", "km on /dev/kvm: as features", FEATURES, 5400, "/dev/kvm"), on: isDefault },
+  ...[
+    toolkit("suites", "km on /dev/kkm: other people's suites, the short form", QUICK, 3600, "/dev/kkm"),
+    toolkit("suites-svm", "km on /dev/kvm: as suites", QUICK, 3600, "/dev/kvm"),
+  ].map((suite) => ({ ...suite, env: { ...suite.env, KONTAIN_QUICK_SUITES: "1" }, prepare: prepareQuick })),
 ];
 
 /** Measurements: by the clock, and by counting instructions, which repeats whatever the host's load. */

@@ -8,7 +8,7 @@ import { find } from "../helpers/commands.js";
 import { type Unpacked, unpack } from "../helpers/packages.js";
 import { inScratch } from "../helpers/paths.js";
 import { Line } from "./clients.js";
-import type { Server, Started, Where } from "./table.js";
+import { idOf, type Server, type Started, type Where } from "./table.js";
 
 const START_MS = 120_000;
 
@@ -47,7 +47,7 @@ export async function listening(port: number, child: { readonly exitCode: number
 export async function unpacked(server: Server): Promise<Unpacked | undefined | string> {
   const missing = (server.needs ?? []).filter((command) => find(command) === undefined);
   if (missing.length > 0) return `not installed: ${missing.join(", ")}`;
-  return server.packages ? await unpack(server.name.replace(/\W.*/, ""), server.packages) : undefined;
+  return server.packages ? await unpack(idOf(server), server.packages) : undefined;
 }
 
 /** Becomes `user` where this is root. */

@@ -99,6 +99,9 @@ process.on("SIGTERM", () => process.exit(0));
 /** Debian's folder of the server programs of version 15. */
 export const POSTGRESQL = "usr/lib/postgresql/15/bin";
 
+/** Name of a server's folder and of its soak: the first word of its name. */
+export const idOf = (server: Server): string => /^\w+/.exec(server.name.toLowerCase())?.[0] ?? "";
+
 export const SERVERS: readonly Server[] = [
   {
     name: "redis",
@@ -181,7 +184,7 @@ export const SERVERS: readonly Server[] = [
     processes: 5, // postmaster, checkpointer, background writer, WAL writer, replication launcher
   },
   {
-    name: "Debian's python3, a thread for each client",
+    name: "python3 (Debian's), a thread for each client",
     needs: ["/usr/bin/python3"],
     start: ({ port }) => ({ command: ["/usr/bin/python3", "-c", PYTHON, String(port)] }),
     protocol: "http",
@@ -202,7 +205,16 @@ export const SERVERS: readonly Server[] = [
     name: "Java",
     needs: ["java", "javac"],
     start: ({ folder, port }) => {
-      const command = ["java", `-Djava.io.tmpdir=${folder}`, "-cp", payload("java"), "Server", String(port)];
+      // a heap that is full before long: what grows beyond it is told from what is merely not collected yet
+      const command = [
+        "java",
+        "-Xmx64m",
+        `-Djava.io.tmpdir=${folder}`,
+        "-cp",
+        payload("java"),
+        "Server",
+        String(port),
+      ];
       return { command };
     },
     protocol: "http",

@@ -1,19 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 // npm run soak [-- KIND ...]: the long form. Exit status 1 when something grew, failed or hung.
 import { buildPayloads } from "../helpers/payloads.js";
+import { CONNECTIONS as CLIENTS, idOf, SERVERS, type Server } from "../servers/table.js";
 import { connections, growth, type Soaked, soak } from "./run.js";
-import { CONNECTIONS, SOAKS } from "./table.js";
+import { type Served, serve } from "./servers.js";
+import { CONNECTIONS, SERVED_S, SOAKS } from "./table.js";
 
 /** A run that takes longer has hung. */
 const LIMIT_S = 3600;
 
-const jobs = new Map<string, readonly [string, () => Promise<Soaked>]>(
-  SOAKS.map(({ kind, what, long }) => [kind, [`${long} x ${what}`, () => soak(kind, long, LIMIT_S)]]),
-);
-jobs.set("connections", [
-  `${CONNECTIONS.long} connections at once, 3 times`,
-  () => connections(CONNECTIONS.long, LIMIT_S),
+interface Job {
+  readonly what: string;
+  /** A line instead of what it held: why it cannot be run here. */
+  readonly run: () => Promise<Soaked | Served | string>;
+  /** vCPUs more than before that are no growth. */
+  readonly slackVcpus?: number;
+}
+
+const served = (server: Server): [string, Job] => [
+  idOf(server),
+  {
+    what: `${server.name}: loaded for ${SERVED_S} s`,
+    run: () => serve(server, SERVED_S),
+    slackVcpus: CLIENTS,
+  },
+];
+
+const jobs = new Map<string, Job>([
+  ...SOAKS.map(({ kind, what, long }): [string, Job] => [
+    kind,
+    { what: `${long} x ${what}`, run: () => soak(kind, long, LIMIT_S) },
+  ]),
+  [
+    "connections",
+    {
+      what: `${CONNECTIONS.long} connections at once, 3 times`,
+      run: () => connections(CONNECTIONS.long, LIMIT_S),
+    },
+  ],
+  ...SERVERS.map(served),
 ]);
+
+/** Tells how it went. @returns whether it went well */
+function tell({ what, slackVcpus }: Job, soaked: Soaked | Served): boolean {
+  const grown = growth(soaked, slackVcpus);
+  const { descriptors, vcpus, threads, residentMiB } = soaked.end;
+  const end = `${descriptors} descriptors, ${vcpus} vCPUs, ${threads} threads, ${residentMiB.toFixed(1)} MiB (early: ${soaked.early.residentMiB.toFixed(1)})`;
+  const rate = "rate" in soaked ? `, ${soaked.rate.toFixed(0)} requests/s` : "";
+  const verdict = grown.length > 0 ? `GREW ${grown.join("; ")}` : "ok";
+  console.log(`${verdict}: ${what}, ${soaked.seconds.toFixed(0)} s${rate}; ${end}`);
+  return grown.length === 0;
+}
+
+async function run(job: Job): Promise<boolean> {
+  process.stderr.write(`${job.what} ...\n`);
+  try {
+    const soaked = await job.run();
+    if (typeof soaked !== "string") return tell(job, soaked);
+    console.log(`skipped: ${job.what}: ${soaked}`);
+    return true;
+  } catch (error) {
+    console.log(`FAILED: ${job.what}: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((kind) => !jobs.has(kind));
@@ -22,20 +72,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 await buildPayloads();
-for (const kind of asked.length > 0 ? asked : jobs.keys()) {
-  const [what, run] = jobs.get(kind) as readonly [string, () => Promise<Soaked>];
-  process.stderr.write(`${what} ...\n`);
-  try {
-    const soaked = await run();
-    const grown = growth(soaked);
-    const { descriptors, vcpus, threads, residentMiB } = soaked.end;
-    const end = `${descriptors} descriptors, ${vcpus} vCPUs, ${threads} threads, ${residentMiB.toFixed(1)} MiB (early: ${soaked.early.residentMiB.toFixed(1)})`;
-    console.log(
-      `${grown.length > 0 ? `GREW ${grown.join("; ")}` : "ok"}: ${what}, ${soaked.seconds.toFixed(0)} s; ${end}`,
-    );
-    if (grown.length > 0) process.exitCode = 1;
-  } catch (error) {
-    console.log(`FAILED: ${what}: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  }
+for (const [kind, job] of jobs) {
+  if (asked.length > 0 && !asked.includes(kind)) continue;
+  if (!(await run(job))) process.exitCode = 1;
 }

@@ -8,12 +8,12 @@ import { DEVICE_OPTIONS } from "../helpers/device.js";
 import { KM } from "../helpers/paths.js";
 import { payload } from "../helpers/payloads.js";
 import { http, Line } from "../servers/clients.js";
-import { type Holdings, holdings } from "../servers/processes.js";
+import { family, type Holdings, holdings } from "../servers/processes.js";
 import { freePort, listening } from "../servers/running.js";
 
 export interface Held extends Holdings {
   readonly threads: number;
-  /** Resident memory of the process, MiB. */
+  /** Resident memory, MiB; what processes share counts for each. */
   readonly residentMiB: number;
 }
 
@@ -23,14 +23,21 @@ export interface Soaked {
   readonly seconds: number;
 }
 
+/** A number of /proc/PID/status, 0 when the process has ended meanwhile. */
 function field(pid: number, name: string): number {
-  const found = new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "latin1"));
-  if (!found) throw new Error(`/proc/${pid}/status has no ${name}`);
-  return Number(found[1]);
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "latin1");
+  } catch {
+    return 0;
+  }
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
 }
 
+/** What `pid` and every process below it hold together. */
 export function held(pid: number): Held {
-  return { ...holdings(pid), threads: field(pid, "Threads"), residentMiB: field(pid, "VmRSS") / 1024 };
+  const sum = (name: string) => family(pid).reduce((all, one) => all + field(one, name), 0);
+  return { ...holdings(pid), threads: sum("Threads"), residentMiB: sum("VmRSS") / 1024 };
 }
 
 /** Memory allocators keep some of what they were given back. */
@@ -39,11 +46,11 @@ const SLACK_MIB = 24;
 /** One for each thread that ever ran beside others; the payload has at most this many besides its first. */
 const SLACK_VCPUS = 4;
 
-/** What grew between the two looks; empty when nothing did. */
-export function growth({ early, end }: Soaked): string[] {
+/** What grew between the two looks; empty when nothing did. @param slackVcpus threads that may run beside others */
+export function growth({ early, end }: Soaked, slackVcpus = SLACK_VCPUS): string[] {
   const grown: string[] = [];
   for (const what of ["processes", "descriptors", "vcpus", "threads"] as const) {
-    const slack = what === "vcpus" ? SLACK_VCPUS : 0;
+    const slack = what === "vcpus" ? slackVcpus : 0;
     if (end[what] > early[what] + slack) grown.push(`${what}: ${early[what]}, then ${end[what]}`);
   }
   if (end.residentMiB > early.residentMiB + SLACK_MIB)
@@ -56,10 +63,11 @@ const km = (command: readonly string[]): [string, string[]] => [KM, [...DEVICE_O
 const SETTLE_MS = 30_000;
 
 /** What `pid` holds when all it does not need has gone, as far as it goes: a thread's end takes its time. */
-async function settled(pid: number, early: Held): Promise<Held> {
+export async function settled(pid: number, early: Held, slackVcpus = SLACK_VCPUS): Promise<Held> {
   for (const since = Date.now(); ; await sleep(50)) {
     const end = held(pid);
-    if (growth({ early, end, seconds: 0 }).length === 0 || Date.now() - since > SETTLE_MS) return end;
+    if (growth({ early, end, seconds: 0 }, slackVcpus).length === 0 || Date.now() - since > SETTLE_MS)
+      return end;
   }
 }
 

@@ -19,3 +19,6 @@ export const SOAKS: readonly Soak[] = [
 
 /** Connections to one server at the same time. */
 export const CONNECTIONS = { brief: 100, long: 1_000 } as const;
+
+/** How long each server of test/servers is loaded, in seconds. */
+export const SERVED_S = 30;
