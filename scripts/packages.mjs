@@ -27,6 +27,7 @@ export const NEEDS = {
     { apt: "build-essential", command: "cc", why: "compiles the lab's guest programs" },
     { apt: "xz-utils", command: "xz", why: "unpacks Debian's kernels and modules" },
     { apt: "zstd", command: "zstd", why: "unpacks Debian's newer kernels" },
+    { apt: "kmod", file: "/sbin/insmod", why: "loads modules in guests that have the host's root" },
     {
       apt: "debian-archive-keyring",
       file: "/usr/share/keyrings/debian-archive-keyring.gpg",

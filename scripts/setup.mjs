@@ -6,7 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { aptLine, missing, which } from "./packages.mjs";
+import { aptLine, missing, NEEDS, which } from "./packages.mjs";
 
 function apt(args) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
@@ -50,5 +50,10 @@ export function setup(purposes, { quiet = false } = {}) {
 
 if (import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {
   const purposes = process.argv.slice(2);
+  const unknown = purposes.find((purpose) => !Object.hasOwn(NEEDS, purpose));
+  if (unknown !== undefined) {
+    console.error(`setup: no purpose is called ${unknown}; there are ${Object.keys(NEEDS).join(", ")}`);
+    process.exit(2);
+  }
   process.exit(setup(purposes.length > 0 ? purposes : ["build", "test"]) ? 0 : 1);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lab's guest as a place to run programs: the host's files under an overlay, /dev/kvm by nested SVM.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { buildModule } from "../lab/build-module.js";
 import { type Guest, openGuest } from "../lab/index.js";
@@ -19,8 +20,12 @@ async function must(guest: Guest, command: readonly string[], cwd: string): Prom
   return done.stdout;
 }
 
-/** kkm.ko for the guest's kernel, or why it cannot be had: no headers, no compiler, no network. */
+/** The guest has the host's root. */
+const INSMOD = "/sbin/insmod";
+
+/** kkm.ko for the guest's kernel, or why it cannot be had: no headers, no compiler, no network, nothing to load it with. */
 async function kkmModule(): Promise<{ source: string } | { reason: string }> {
+  if (!existsSync(INSMOD)) return { reason: `no ${INSMOD} here: apt-get install kmod` };
   try {
     const [source] = (await buildModule(defaultKernel, join(ROOT, "kkm"))).modules;
     return source === undefined ? { reason: "the build left no kkm.ko" } : { source };
@@ -34,7 +39,7 @@ export async function openGuestPlace(): Promise<GuestPlace> {
   const kkm = await kkmModule();
   const files = "source" in kkm ? [{ path: "kkm.ko", source: kkm.source }] : [];
   const guest = await openGuest({ style: "root", kernel: defaultKernel, files });
-  if ("source" in kkm) await must(guest, ["insmod", "/run/kontain-lab/suite/kkm.ko"], "/");
+  if ("source" in kkm) await must(guest, [INSMOD, "/run/kontain-lab/suite/kkm.ko"], "/");
   return {
     size: "guest",
     noKkm: "reason" in kkm ? kkm.reason : undefined,

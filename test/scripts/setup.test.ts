@@ -28,6 +28,12 @@ test("missing packages are named, with the one line to run, and nothing is insta
   t.false(run.stderr.includes("called"));
 });
 
+test("a purpose that nobody has is named, with those there are", async (t) => {
+  const run = await execa(process.execPath, [join(SCRIPTS, "setup.mjs"), "--help"], { reject: false });
+  t.is(run.exitCode, 2);
+  t.is(run.stderr, "setup: no purpose is called --help; there are build, test, lab");
+});
+
 test("as root the packages are installed and said to be; what apt does not bring is an error", async (t) => {
   if (process.getuid?.() !== 0) {
     t.pass("only root installs");
