@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A host that does not give what km needs: devices, memory, descriptors, standard streams, argument space.
-import { chmodSync, copyFileSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { find } from "../helpers/commands.js";
-import { inScratch, KM } from "../helpers/paths.js";
+import { copiesForAll, inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
 import { ENVIRONMENT, here } from "../helpers/place.js";
 import { refused, trial } from "./tidy.js";
@@ -70,27 +70,10 @@ privileged("no device at all", async (t) => {
 privileged("a device without permission", async (t) => {
   await inScratch(async (directory) => {
     // Where another user can reach them, beside a device that user cannot open.
-    chmodSync(directory, 0o755);
-    for (const [from, to] of [
-      [KM, "km"],
-      [HELLO, "hello"],
-    ] as const) {
-      copyFileSync(from, join(directory, to));
-      chmodSync(join(directory, to), 0o755);
-    }
+    const [km = "", hello = ""] = copiesForAll(directory, [KM, HELLO]);
     const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     const script = 'mount -t tmpfs none /dev && mknod -m 600 /dev/kvm c 10 232 && exec setpriv "$@"';
-    const wrap = () => [
-      "unshare",
-      "-m",
-      "sh",
-      "-c",
-      script,
-      "sh",
-      ...nobody,
-      join(directory, "km"),
-      join(directory, "hello"),
-    ];
+    const wrap = () => ["unshare", "-m", "sh", "-c", script, "sh", ...nobody, km, hello];
     const verdict = await trial({ args: [], wrap });
     refused(t, verdict, NO_DEVICE, /no permission for \/dev\/kvm; add yourself to the group/);
   });

@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bombs of processes and of threads stop where natively: at RLIMIT_NPROC of a user, at pids.max of a control group. The
 // payload is told EAGAIN, what there was ends well, nothing is left, and km's own tasks leave room for the payload's.
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { DEVICE } from "../helpers/device.js";
-import { inScratch, KM } from "../helpers/paths.js";
+import { copiesForAll, inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
 import { here } from "../helpers/place.js";
 
@@ -124,12 +115,7 @@ async function nothingLeft(t: ExecutionContext, left: () => number): Promise<voi
 
 async function explode(t: ExecutionContext, limit: Limit, bomb: string): Promise<void> {
   await inScratch(async (directory) => {
-    // Where the user gets at them, whatever the checkout's folder allows.
-    chmodSync(directory, 0o711);
-    const [km, program] = [join(directory, "km"), join(directory, "bomb")];
-    copyFileSync(KM, km);
-    copyFileSync(payload("bad/bomb"), program);
-    for (const file of [km, program]) chmodSync(file, 0o755);
+    const [km = "", program = ""] = copiesForAll(directory, [KM, payload("bad/bomb")]);
     await limit(directory, async ({ prefix, device, left }) => {
       for (const monitor of [[], [km, `--virt-device=${device}`]]) {
         const command = [...prefix, ...monitor, program, bomb];

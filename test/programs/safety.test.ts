@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { DEVICE, DEVICE_OPTIONS } from "../helpers/device.js";
-import { inScratch, KM } from "../helpers/paths.js";
+import { copiesForAll, inScratch, KM } from "../helpers/paths.js";
 import { buildPayloads, payload } from "../helpers/payloads.js";
 import { ENVIRONMENT, here, type Outcome } from "../helpers/place.js";
 
@@ -164,13 +164,15 @@ const unlonely = notLonely();
     // the device's group, so that this user may open it
     const group = statSync(DEVICE).gid;
     const alone = ["setpriv", `--reuid=${LONELY_USER}`, `--regid=${group}`, "--clear-groups"];
-    const payloadPath = payload("bad/everybody");
-    const native = await here.run({ command: [...alone, payloadPath], cwd: "/", seconds: 60 });
-    const command = [...alone, KM, ...DEVICE_OPTIONS, payloadPath];
-    const under = await here.run({ command, cwd: "/", seconds: 120 });
-    t.is(native.stdout.toString().split("\n").at(-2), "went on");
-    t.is(under.stdout.toString(), native.stdout.toString(), under.stderr);
-    t.is(under.status, 0);
+    await inScratch(async (directory) => {
+      const [km = "", everybody = ""] = copiesForAll(directory, [KM, payload("bad/everybody")]);
+      const native = await here.run({ command: [...alone, everybody], cwd: "/", seconds: 60 });
+      const command = [...alone, km, ...DEVICE_OPTIONS, everybody];
+      const under = await here.run({ command, cwd: "/", seconds: 120 });
+      t.is(native.stdout.toString().split("\n").at(-2), "went on");
+      t.is(under.stdout.toString(), native.stdout.toString(), under.stderr);
+      t.is(under.status, 0);
+    });
   },
 );
 

@@ -2,11 +2,12 @@
 // Starting a server of the table on a port of its own, and waiting for it.
 import { chmodSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { find } from "../helpers/commands.js";
 import { type Unpacked, unpack } from "../helpers/packages.js";
-import { inScratch } from "../helpers/paths.js";
+import { closedFolder, inScratch, ROOT } from "../helpers/paths.js";
 import { Line } from "./clients.js";
 import { idOf, type Server, type Started, type Where } from "./table.js";
 
@@ -47,6 +48,8 @@ export async function listening(port: number, child: { readonly exitCode: number
 export async function unpacked(server: Server): Promise<Unpacked | undefined | string> {
   const missing = (server.needs ?? []).filter((command) => find(command) === undefined);
   if (missing.length > 0) return `not installed: ${missing.join(", ")}`;
+  const closed = server.user && process.getuid?.() === 0 ? closedFolder(join(ROOT, "build")) : undefined;
+  if (closed) return `the user ${server.user} may not pass ${closed}: have the checkout elsewhere`;
   return server.packages ? await unpack(idOf(server), server.packages) : undefined;
 }
 
