@@ -109,6 +109,7 @@ const PROGRAMS =
   "test/programs/programs.test.ts test/programs/hypercalls.test.ts test/programs/safety.test.ts";
 const FEATURES = "test/programs/features.test.ts";
 const MACHINE = "test/machine test/programs/devices.test.ts";
+const SYSCALLS = "test/syscalls/syscalls.test.ts test/programs/command_line.test.ts";
 const QUICK = "test/suites/quick.test.ts";
 
 const isDefault = (kernel: Kernel) => kernel.id === defaultKernel;
@@ -128,9 +129,11 @@ const toolkitSuites: readonly Suite[] = [
     "/dev/kkm",
   ),
   toolkit("features", "km on /dev/kkm: the feature payloads", FEATURES, 3600, "/dev/kkm"),
+  toolkit("syscalls", "km on /dev/kkm: every system call and every option", SYSCALLS, 3600, "/dev/kkm"),
   // KVM is the kernel's: one will do.
   { ...toolkit("programs-svm", "km on /dev/kvm: as programs", PROGRAMS, 3600, "/dev/kvm"), on: isDefault },
   { ...toolkit("features-svm", "km on /dev/kvm: as features", FEATURES, 5400, "/dev/kvm"), on: isDefault },
+  { ...toolkit("syscalls-svm", "km on /dev/kvm: as syscalls", SYSCALLS, 3600, "/dev/kvm"), on: isDefault },
   ...[
     toolkit("suites", "km on /dev/kkm: other people's suites, the short form", QUICK, 3600, "/dev/kkm"),
     toolkit("suites-svm", "km on /dev/kvm: as suites", QUICK, 3600, "/dev/kvm"),
