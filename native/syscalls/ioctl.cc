@@ -28,13 +28,14 @@ int64_t interface_list(GuestThread& thread, const uint64_t args[6]) {
   return error != 0 ? error : result;
 }
 
-/// SIOCADDRT, SIOCDELRT: struct rtentry on IPv4 sockets names a device by address. Other families' structures are
-/// refused.
+/// SIOCADDRT, SIOCDELRT: struct rtentry on IPv4 sockets names a device by address; IPv6's struct in6_rtmsg has none
+/// inside. Other families' structures are refused.
 int64_t change_route(GuestThread& thread, const uint64_t args[6]) {
   int family = 0;
   socklen_t size = sizeof(family);
   int64_t result = host_syscall(SYS_getsockopt, args[0], SOL_SOCKET, SO_DOMAIN, word(&family), word(&size));
   if (result < 0) return result;
+  if (family == AF_INET6) return forward(thread, SYS_ioctl, args[0], args[1], safe_pointer(args[2]));
   if (family != AF_INET) return -ENOTTY;
   rtentry route;
   char device[IFNAMSIZ] = {};
