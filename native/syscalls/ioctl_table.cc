@@ -10,7 +10,6 @@
 #include <linux/rtc.h>
 #include <linux/sockios.h>
 #include <linux/fiemap.h>
-#include <linux/vm_sockets.h>
 #include <asm/ioctls.h>
 #include <asm/termbits.h>
 
@@ -31,7 +30,8 @@ namespace {
 
 // Not here on purpose: TIOCSTI and TIOCLINUX (type into the terminal of whoever started km), TUN and vhost (attach host
 // devices and memory), KVM and userfaultfd (open devices, but every command is refused), SIOCETHTOOL and
-// SIOCDEVPRIVATE (addresses inside, driver-specific).
+// SIOCDEVPRIVATE (addresses inside, driver-specific), what Linux knows by name and refuses to everybody (SIOCSIFLINK,
+// SIOCGIFCOUNT, SIOCGIFSLAVE, SIOCGIFPFLAGS).
 constexpr IoctlCommand kCommands[] = {
     // Terminals: ioctl_tty(2)
     COMMAND(TCGETS, kMemory), COMMAND(TCSETS, kMemory), COMMAND(TCSETSW, kMemory), COMMAND(TCSETSF, kMemory),
@@ -55,19 +55,17 @@ constexpr IoctlCommand kCommands[] = {
     COMMAND(SIOCGSTAMP_OLD, kMemory), COMMAND(SIOCGSTAMPNS_OLD, kMemory), {0x80108906, "SIOCGSTAMP", IoctlArg::kMemory},
     {0x80108907, "SIOCGSTAMPNS", IoctlArg::kMemory}, COMMAND(SIOCOUTQNSD, kMemory), COMMAND(SIOCGSKNS, kNone),
     COMMAND(SIOCGIFCONF, kIfConf), COMMAND(SIOCADDRT, kRoute), COMMAND(SIOCDELRT, kRoute),
-    COMMAND(SIOCGIFNAME, kMemory), COMMAND(SIOCSIFLINK, kMemory), COMMAND(SIOCGIFFLAGS, kMemory),
-    COMMAND(SIOCSIFFLAGS, kMemory), COMMAND(SIOCGIFADDR, kMemory), COMMAND(SIOCSIFADDR, kMemory),
-    COMMAND(SIOCGIFDSTADDR, kMemory), COMMAND(SIOCSIFDSTADDR, kMemory), COMMAND(SIOCGIFBRDADDR, kMemory),
-    COMMAND(SIOCSIFBRDADDR, kMemory), COMMAND(SIOCGIFNETMASK, kMemory), COMMAND(SIOCSIFNETMASK, kMemory),
-    COMMAND(SIOCGIFMETRIC, kMemory), COMMAND(SIOCSIFMETRIC, kMemory), COMMAND(SIOCGIFMTU, kMemory),
-    COMMAND(SIOCSIFMTU, kMemory), COMMAND(SIOCSIFNAME, kMemory), COMMAND(SIOCSIFHWADDR, kMemory),
-    COMMAND(SIOCGIFHWADDR, kMemory), COMMAND(SIOCGIFSLAVE, kMemory), COMMAND(SIOCADDMULTI, kMemory),
-    COMMAND(SIOCDELMULTI, kMemory), COMMAND(SIOCGIFINDEX, kMemory), COMMAND(SIOCSIFPFLAGS, kMemory),
-    COMMAND(SIOCGIFPFLAGS, kMemory), COMMAND(SIOCDIFADDR, kMemory), COMMAND(SIOCGIFCOUNT, kMemory),
-    COMMAND(SIOCGIFTXQLEN, kMemory), COMMAND(SIOCSIFTXQLEN, kMemory), COMMAND(SIOCGIFMAP, kMemory),
-    COMMAND(SIOCDARP, kMemory), COMMAND(SIOCGARP, kMemory), COMMAND(SIOCSARP, kMemory),
+    COMMAND(SIOCGIFNAME, kMemory), COMMAND(SIOCGIFFLAGS, kMemory), COMMAND(SIOCSIFFLAGS, kMemory),
+    COMMAND(SIOCGIFADDR, kMemory), COMMAND(SIOCSIFADDR, kMemory), COMMAND(SIOCGIFDSTADDR, kMemory),
+    COMMAND(SIOCSIFDSTADDR, kMemory), COMMAND(SIOCGIFBRDADDR, kMemory), COMMAND(SIOCSIFBRDADDR, kMemory),
+    COMMAND(SIOCGIFNETMASK, kMemory), COMMAND(SIOCSIFNETMASK, kMemory), COMMAND(SIOCGIFMETRIC, kMemory),
+    COMMAND(SIOCSIFMETRIC, kMemory), COMMAND(SIOCGIFMTU, kMemory), COMMAND(SIOCSIFMTU, kMemory),
+    COMMAND(SIOCSIFNAME, kMemory), COMMAND(SIOCSIFHWADDR, kMemory), COMMAND(SIOCGIFHWADDR, kMemory),
+    COMMAND(SIOCADDMULTI, kMemory), COMMAND(SIOCDELMULTI, kMemory), COMMAND(SIOCGIFINDEX, kMemory),
+    COMMAND(SIOCDIFADDR, kMemory), COMMAND(SIOCGIFTXQLEN, kMemory), COMMAND(SIOCSIFTXQLEN, kMemory),
+    COMMAND(SIOCGIFMAP, kMemory), COMMAND(SIOCDARP, kMemory), COMMAND(SIOCGARP, kMemory), COMMAND(SIOCSARP, kMemory),
     COMMAND(SIOCBRADDBR, kMemory), COMMAND(SIOCBRDELBR, kMemory), COMMAND(SIOCBRADDIF, kMemory),
-    COMMAND(SIOCBRDELIF, kMemory), COMMAND(IOCTL_VM_SOCKETS_GET_LOCAL_CID, kMemory),
+    COMMAND(SIOCBRDELIF, kMemory),
     // Files: ioctl_ficlonerange(2), ioctl_iflags(2), fiemap (extents are written in order)
     COMMAND(FIBMAP, kMemory), COMMAND(FIGETBSZ, kMemory), COMMAND(FICLONE, kFd), COMMAND(FICLONERANGE, kClone),
     COMMAND(FIDEDUPERANGE, kMemory), COMMAND(FITRIM, kMemory), COMMAND(FS_IOC_GETFLAGS, kMemory),
