@@ -143,10 +143,23 @@ static void interfaces(void) {
   close(3);
 }
 
+/// Each family that is let through.
+static void families(void) {
+  const int known[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+  int pair[2];
+  for (int i = 0; i < 4; i++) {
+    DO(socket, known[i], SOCK_DGRAM, 0);
+    close(3);
+    DO(socketpair, known[i], SOCK_DGRAM, 0, pair);
+    close_range(3, 10, 0);
+  }
+}
+
 int main(void) {
   streams();
   messages();
   names_and_filters();
   interfaces();
+  families();
   return 0;
 }

@@ -55,6 +55,9 @@ static void become(void) {
   OK(setsid);
   OK(setsid);
   DO(setpgid, 0, 0);
+  // Another user's machine, which finds nothing that was remembered for this one.
+  char *argv[] = {"true", NULL}, *envp[] = {NULL};
+  DO(execve, "/bin/true", argv, envp);
 }
 
 static void session(void) {
@@ -176,6 +179,42 @@ static void options(void) {
   line("fs set %d", fs != 0);
 }
 
+/// Options that say how the system treats the process.
+static void treatment(void) {
+  int value = -1;
+  void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  DO(prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, page, 4096, "named");
+  DO(prctl, PR_SET_VMA, 1, page, 4096, "named");
+  DO(prctl, PR_GET_TIMING);
+  DO(prctl, PR_SET_TIMING, PR_TIMING_STATISTICAL);
+  DO(prctl, PR_GET_TSC, &value);
+  line("time-stamp counter %d", value);
+  DO(prctl, PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+  DO(prctl, PR_MCE_KILL_GET, 0, 0, 0, 0);
+  DO(prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  DO(prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
+  DO(prctl, PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+  DO(prctl, PR_GET_IO_FLUSHER, 0, 0, 0, 0);
+  DO(prctl, 66 /* PR_GET_MDWE */, 0, 0, 0, 0);
+  DO(prctl, 67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+  DO(prctl, 68 /* PR_GET_MEMORY_MERGE */, 0, 0, 0, 0);
+}
+
+/// Options that say what the process may do.
+static void rights(void) {
+  DO(prctl, PR_SET_PTRACER, 0);
+  DO(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_CHOWN, 0, 0);
+  DO(prctl, PR_GET_SECUREBITS);
+  DO(prctl, PR_SET_SECUREBITS, 1);
+  DO(prctl, PR_GET_SECUREBITS);
+  DO(prctl, PR_CAPBSET_DROP, CAP_CHOWN);
+  DO(prctl, PR_CAPBSET_READ, CAP_CHOWN);
+  // km's filter shows in the answers.
+  OK(prctl, PR_GET_SECCOMP);
+  OK(prctl, PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, 0, 0, 0);
+  DOR("of nothing", prctl, PR_SET_SPECULATION_CTRL, 99, PR_SPEC_ENABLE, 0, 0);
+}
+
 static void children(void) {
   int status = 0;
   siginfo_t info = {0};
@@ -255,6 +294,8 @@ int main(int argc, char **argv) {
   system_facts();
   scheduling();
   in_child("options", options);
+  in_child("treatment", treatment);
+  in_child("rights", rights);
   children();
   programs();
   threads();

@@ -51,6 +51,10 @@ static inline long say_ok(const char *what, long result) {
 #define DOR(remark, call, ...) say(#call " (" remark ")", RAW(call, ##__VA_ARGS__))
 #define OKR(remark, call, ...) say_ok(#call " (" remark ")", RAW(call, ##__VA_ARGS__))
 
+/// The same two for ioctl(2), by the command's name.
+#define COMMAND(fd, command, argument) say(#command, RAW(ioctl, fd, command, argument))
+#define COMMAND_OK(fd, command, argument) say_ok(#command, RAW(ioctl, fd, command, argument))
+
 static inline int wait_for(pid_t pid) {
   int status = -1;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
