@@ -12,6 +12,7 @@ const FLAGS =
     " ",
   );
 const SECONDS = 300;
+const BUILD = process.env.KONTAIN_BUILD_DIR || "build";
 
 /** What a test is linked with: the core, and km's own parts but its main. */
 function parts(build) {
@@ -22,10 +23,17 @@ function parts(build) {
   return [...objects.map((name) => join(door, name)), join(build, "Release/kontain_core.a")];
 }
 
-function runOne(source, build) {
+/** Path of the program made from `source`, or undefined when the compiler has complained. */
+export function compileTest(source, build = BUILD) {
+  mkdirSync(join(build, "native-tests"), { recursive: true });
   const program = join(build, "native-tests", basename(source, ".cc"));
   const compile = spawnSync("g++", [...FLAGS, "-o", program, source, ...parts(build)], { stdio: "inherit" });
-  if (compile.status !== 0) return { passed: 0, failed: 1 };
+  return compile.status === 0 ? program : undefined;
+}
+
+function runOne(source, build) {
+  const program = compileTest(source, build);
+  if (!program) return { passed: 0, failed: 1 };
   const run = spawnSync(program, [], { encoding: "utf8", timeout: SECONDS * 1000, killSignal: "SIGKILL" });
   const output = `${run.stdout ?? ""}${run.stderr ?? ""}`;
   const closing = /^(?:\S+: )?(\d+) passed, (\d+) failed$/m.exec(run.stdout ?? "");
@@ -39,10 +47,9 @@ function runOne(source, build) {
 }
 
 /** Runs all of them. Returns how many tests passed and failed. */
-export function nativeTests(build = process.env.KONTAIN_BUILD_DIR || "build") {
+export function nativeTests(build = BUILD) {
   const sum = { passed: 0, failed: 0 };
   if (!existsSync("test/native")) return sum;
-  mkdirSync(join(build, "native-tests"), { recursive: true });
   for (const name of readdirSync("test/native").sort()) {
     if (!name.endsWith(".cc")) continue;
     const { passed, failed } = runOne(join("test/native", name), build);

@@ -2,7 +2,7 @@
 // The real filter in the real kernel, asked about every number and about every value of the arguments it looks at, as a
 // monitor that has been taken over would ask. Nothing asked for happens: a first filter answers whatever the second,
 // km's, lets through with an errno of its own. What must come out is worked out here from the tables and not from the
-// program.
+// program. With an argument it only lists what the filter lets through, for test/syscalls/filter.test.ts.
 #include <errno.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -211,9 +211,38 @@ void last_words() {
   CHECK_SEEN(strchr(text, '\n') == text + length - 1, text);
 }
 
+const char* text_of(When when) {
+  switch (when) {
+    case When::kAlways: return "kAlways";
+    case When::kKkm: return "kKkm";
+    case When::kSignal: return "kSignal";
+    case When::kBirth: return "kBirth";
+  }
+  return "";
+}
+
+/// One line for each rule: what is looked at, the value, when the monitor needs it, the name where the table has one.
+void list() {
+  auto show = [](const char* what, uint32_t value, When when, const char* name) {
+    printf("%s %u %s %s\n", what, value, text_of(when), name);
+  };
+  for (size_t nr = 0; nr < kCalls.size(); nr++)
+    if (kCalls[nr].on_host) show("number", static_cast<uint32_t>(nr), When::kAlways, kCalls[nr].name);
+  for (const OwnCall& call : own_calls()) show("number", static_cast<uint32_t>(call.nr), call.when, call.name);
+  for (const IoctlCommand& command : ioctl_commands()) show("ioctl", command.request, When::kAlways, command.name);
+  for (const DeviceRequest& request : device_requests()) show("ioctl", request.request, request.when, request.name);
+  for (int option : prctl_options()) show("prctl", static_cast<uint32_t>(option), When::kAlways, "-");
+  for (const char* call : {"socket", "socketpair"})
+    for (int family : socket_families()) show(call, static_cast<uint32_t>(family), When::kAlways, "-");
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char**) {
+  if (argc > 1) {
+    list();
+    return 0;
+  }
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 1;
   endings();
   last_words();
