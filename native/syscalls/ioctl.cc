@@ -40,9 +40,10 @@ int64_t change_route(GuestThread& thread, const uint64_t args[6]) {
   rtentry route;
   char device[IFNAMSIZ] = {};
   if (copy_from_guest(&route, args[2], sizeof(route)) != 0) return forward(thread, SYS_ioctl, args[0], args[1], kNowhere);
+  // As the kernel reads it: so many bytes, wherever the name ends. It looks only when the caller may change routes.
   if (route.rt_dev != nullptr) {
-    if (copy_string_from_guest(device, word(route.rt_dev), sizeof(device)) < 0) return -EFAULT;
-    route.rt_dev = device;
+    const bool readable = copy_from_guest(device, word(route.rt_dev), IFNAMSIZ - 1) == 0;
+    route.rt_dev = readable ? device : reinterpret_cast<char*>(kNowhere);
   }
   return forward(thread, SYS_ioctl, args[0], args[1], word(&route));
 }
