@@ -300,6 +300,7 @@ int main(int argc, char **argv) {
   programs();
   threads();
   DO(acct, "/no/such/file");
+  DO(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   DO(landlock_create_ruleset, NULL, 0, 0xff);
   DO(landlock_add_rule, -1, 1, NULL, 0);
   DO(landlock_restrict_self, -1, 0);
