@@ -138,6 +138,37 @@ void placement_is_first_fit() {
   VIEWS(f);
 }
 
+/// Nanoseconds of one lookup among `count` maps: whether a page is mapped, and what a fault there means.
+double lookup_among(uint64_t count) {
+  Fixture f;
+  f.machine.check_host = false;
+  uint64_t lowest = kWindow.end;
+  for (uint64_t i = 0; i < count; ++i) lowest = uint64_t(f.anon(0, kPage, i % 2 ? PROT_READ : PROT_NONE));
+  CHECK(kWindow.end - lowest == count * kPage);
+  constexpr int kLookups = 2000;
+  double best = 1e9;
+  bool good = true;
+  for (int round = 0; round < 7; ++round) {
+    timespec from, to;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    for (uint64_t i = 0; i < kLookups; ++i) {
+      const uint64_t page = lowest + i * 7919 % count * kPage;
+      good &= f.space.is_mapped(page, kPage) && f.space.page_fault(page, kWriteFault).code == SEGV_ACCERR;
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    best = std::min(best, double(to.tv_sec - from.tv_sec) * 1e9 + double(to.tv_nsec - from.tv_nsec));
+  }
+  CHECK(good);
+  f.space.munmap(lowest, count * kPage);
+  return best / kLookups;
+}
+
+void many_maps() {
+  const double few = lookup_among(30), many = lookup_among(30000);
+  printf("a lookup: %.0f ns among 30 maps, %.0f ns among 30000\n", few, many);
+  check(many < 100 * few, "a lookup does not go through a list", __FILE__, __LINE__);
+}
+
 void heap() {
   Fixture f;
   f.space.set_brk_start(0x1000123);
@@ -443,6 +474,7 @@ int main() {
   placement();
   reservations();
   placement_is_first_fit();
+  many_maps();
   heap();
   stack();
   protection();
