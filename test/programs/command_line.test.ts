@@ -267,6 +267,25 @@ unlessSkipped("the clock needs no exit", async (t) => {
   t.true(calls < 20, `${calls} calls`);
 });
 
+test("variables by which the original executed itself are the payload's and no more", async (t) => {
+  const theirs = {
+    KM_EXEC_EVENTFDS: "1,2",
+    KM_EXEC_GDBINFO: "1,0,2159",
+    KM_EXEC_GUESTFDS: "{1,0,0,0}",
+    KM_EXEC_PIDINFO: "1",
+    KM_EXEC_VERS: "3,727,0",
+    KM_EXEC_VMFDS: "0,1,2",
+  };
+  const listed = Object.entries(theirs).map(([name, value]) => `${name}=${value}`);
+  const list = "env | grep KM_EXEC | sort";
+  const { status, stdout } = await km(
+    ["/bin/sh", "-c", `${list}; exec /bin/sh -c '${list}; exit 9'`],
+    theirs,
+  );
+  t.is(status, 9);
+  t.deepEqual(stdout.trim().split("\n"), [...listed, ...listed]);
+});
+
 test("--kill-unimpl-scall", async (t) => {
   const script = "import ctypes; print(ctypes.CDLL(None, use_errno=True).syscall(400), ctypes.get_errno())";
   const told = await logged([], ["/usr/bin/python3", "-c", script]);
