@@ -21,6 +21,7 @@ export const NEEDS = {
     { apt: "sqlite3", command: "sqlite3", why: "a program that runs under km" },
     { apt: "perl", command: "perl", why: "a program that runs under km" },
     { apt: "busybox-static", command: "busybox", why: "a program that runs under km" },
+    { apt: "strace", command: "strace", why: "shows what km asks of the host" },
   ],
   lab: [
     { apt: "qemu-system-x86", command: "qemu-system-x86_64", why: "boots the lab's guests" },
