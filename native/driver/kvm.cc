@@ -39,6 +39,8 @@ constexpr uint64_t kCr4 = 0x50620;     // OSXSAVE FSGSBASE OSXMMEXCPT OSFXSR PAE
 constexpr uint64_t kCr4FsGsBase = 1 << 16, kCr4OsXsave = 1 << 18;
 constexpr uint64_t kEfer = 0xd01;      // NXE LMA LME SCE
 
+constexpr char kVendorWords[2][5] = {"Kont", "ain"};
+
 class KvmDriver final : public Device {
  public:
   using Device::Device;
@@ -132,7 +134,19 @@ int KvmMachine::init(const MachineOptions& options, const char** what) {
   if (int rc = area_.init(*this, window_.end + kLarge, reserve - kLarge); rc != 0) return rc;
   next_private_gpa_ = window_.end + reserve;
   if (int rc = tables_.init(area_); rc != 0) return rc;
-  return guest_.init(area_, tables_);
+  if (int rc = guest_.init(area_, tables_); rc != 0) return rc;
+  *what = "CPUID vendor (guests of this device execute CPUID natively)";
+  return options.kontain_vendor_id ? prove_vendor() : 0;
+}
+
+/// Runs a guest that asks for the vendor: where the host's KVM is software (PVM), CPUID need not trap.
+int KvmMachine::prove_vendor() {
+  int error = 0;
+  std::unique_ptr<Vcpu> vcpu = create_vcpu(&error);
+  if (vcpu == nullptr) return -error;
+  vcpu->regs().rip = kVendorProbe;
+  if (vcpu->run().kind != ExitKind::kSyscall) return -EIO;
+  return memcmp(&vcpu->regs().rbx, kVendorWords[0], 4) == 0 ? 0 : -EOPNOTSUPP;
 }
 
 int KvmMachine::fetch_cpuid() {
@@ -169,8 +183,8 @@ int KvmMachine::read_cpuid(const MachineOptions& options) {
       xstate_size_ = std::max<size_t>(xstate_size_, e.eax + e.ebx);
     }
     if (e.function == 0 && options.kontain_vendor_id) {
-      memcpy(&e.ebx, "Kont", 4);
-      memcpy(&e.edx, "ain\0", 4);
+      memcpy(&e.ebx, kVendorWords[0], 4);
+      memcpy(&e.edx, kVendorWords[1], 4);
       memset(&e.ecx, 0, 4);
     }
   }

@@ -16,6 +16,12 @@ km_guest_syscall:
         movl    $15, %eax
         syscall
         ud2
+// Whose CPUID a guest sees: the vendor's first word is in ebx at the exit.
+        .balign 64
+        xorl    %eax, %eax
+        cpuid
+        syscall
+        ud2
 km_guest_syscall_end:
 
 // IDT gates, 16 bytes each, vectors 0..31, all on IST stacks. Frame for the monitor, upwards from rsp at the `out`:

@@ -19,6 +19,7 @@ constexpr uint64_t kWindowTop = 0x7fffe00000;  // 512 GiB - 2 MiB; shorter when 
 constexpr uint64_t kPrivateBase = 0x8000000000;
 constexpr uint64_t kTrampoline = kPrivateBase + 0x8000;
 constexpr uint64_t kSigreturn = kTrampoline + 0x40;
+constexpr uint64_t kVendorProbe = kTrampoline + 0x80;
 constexpr uint64_t kCells = kPrivateBase + 0xa000;
 constexpr uint64_t kCellStride = 64;
 constexpr uint64_t kCellPages = (kMaxVcpus * kCellStride + kPage - 1) / kPage;

@@ -52,6 +52,7 @@ class KvmMachine final : public Machine, private SlotSink {
   int add_slot(uint64_t gpa, uint64_t len, void* hva) override;
   int fetch_cpuid();
   int read_cpuid(const MachineOptions& options);
+  int prove_vendor();
   int open_vcpu(VcpuSlot* slot);
   int init_vcpu(const VcpuSlot& slot);
 

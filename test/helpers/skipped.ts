@@ -19,10 +19,4 @@ export const SKIPPED: readonly Skip[] = [
     tests: ["vdso", "vdso (static)", "the clock needs no exit"],
     reason: "no vdso: the kernel's clock pages cannot be shown to another address space",
   },
-  {
-    driver: "kkm",
-    suite: "programs",
-    tests: ["--vendorid"],
-    reason: "the payload executes CPUID itself: km refuses the option",
-  },
 ];
