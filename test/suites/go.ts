@@ -48,7 +48,7 @@ async function halves(whole: Part, sources: string): Promise<Part[]> {
       tests.filter((name) => !building.has(name)),
     ),
     half(
-      `${whole.name}, programs it builds`,
+      `${whole.name}: programs it builds`,
       tests.filter((name) => building.has(name)),
     ),
   ];
