@@ -13,8 +13,13 @@ const STORE = join(ROOT, "build/test/suites/go");
 const PACKAGES: Readonly<Record<string, number>> = { os: 300, net: 600, sync: 300, runtime: 1500 };
 
 /** What the body of a test holds that builds programs with the compiler: most of its time, and none of Go's own. */
-const BUILDS =
-  /runTestProg|runBuiltTestProg|buildTestProg|GoToolPath|MustHaveGoBuild|MustHaveGoRun|testCrashHandler|testGdbPython|testDeadlock/;
+const BUILDS = new RegExp(
+  [
+    ...["runTestProg", "runBuiltTestProg", "buildTestProg", "GoToolPath", "MustHaveGoBuild", "MustHaveGoRun"],
+    ...["testCrashHandler", "testGdbPython", "testDeadlock"],
+    ...["testPanicDeadlock", "testLockOSThreadExit", "testCgoPprof"],
+  ].join("|"),
+);
 
 /** Tests of a package's folder whose bodies say so. */
 function builders(folder: string): Set<string> {
