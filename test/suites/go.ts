@@ -10,7 +10,7 @@ import type { Part, Suite } from "./suite.js";
 
 const STORE = join(ROOT, "build/test/suites/go");
 /** Package and bound in seconds. */
-const PACKAGES: Readonly<Record<string, number>> = { os: 300, net: 600, sync: 300, runtime: 1500 };
+const PACKAGES: Readonly<Record<string, number>> = { os: 300, net: 600, sync: 300, runtime: 900 };
 
 /** What the body of a test holds that builds programs with the compiler: most of its time, and none of Go's own. */
 const BUILDS = new RegExp(
