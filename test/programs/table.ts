@@ -94,6 +94,19 @@ const SHELL_SCRIPT = `
   { echo to stderr >&2; } 2>&1
   exit 4`;
 
+/** Six modules with a number each, a program whose status is their sum, and a Makefile. */
+const C_PROJECT = `
+for i in 1 2 3 4 5 6; do
+  echo "int part$i(void) { return $i; }" > part$i.c
+  echo "int part$i(void);"
+done > parts.h
+{
+  echo '#include "parts.h"'
+  echo 'int main(void) { return part1() + part2() + part3() + part4() + part5() + part6(); }'
+} > main.c
+printf 'CFLAGS = -O2 -Wall -Werror\\nsum: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n\\t$(CC) -o $@ $^\\n' > Makefile
+`;
+
 const TOOLS: Case[] = [
   { name: "/bin/ls -l", command: () => ["/bin/ls", "-l", "/usr/bin", "/etc"] },
   {
@@ -128,6 +141,21 @@ const TOOLS: Case[] = [
   },
   { name: "dash", command: () => ["/bin/sh", "-c", SHELL_SCRIPT], status: 4 },
   { name: "bash", needs: ["bash"], command: () => [path("bash"), "-c", SHELL_SCRIPT], status: 4 },
+  {
+    name: "bash, job control",
+    needs: ["bash"],
+    command: () => [path("bash"), join(INPUTS, "jobs.bash")],
+    status: 5,
+  },
+  {
+    name: "make -j4 builds a C project",
+    needs: ["make", "gcc"],
+    setUp: () => C_PROJECT,
+    command: () => [path("bash"), "-c", "make -s -j4 && ./sum"],
+    status: 21,
+    outputs: ["sum", "*.o"],
+    seconds: 240,
+  },
   {
     name: "gcc compiles and links",
     needs: ["gcc"],
