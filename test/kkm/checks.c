@@ -186,6 +186,8 @@ static void test_outside(void) {
 
 GUEST(g_int80, "mov $20, %eax; int $0x80; syscall");
 GUEST(g_sysenter, "mov $20, %eax; xor %ebp, %ebp; sysenter; ud2");
+/* With a stack from which Linux can take the sixth argument, as its own vdso would have it. */
+GUEST(g_sysenter_stack, "mov $20, %eax; movq $0, -64(%rsp); lea -64(%rsp), %rbp; sysenter; ud2");
 GUEST(g_vsyscall, "mov $0xffffffffff600000, %rax; mov $0x300000, %edi; xor %esi, %esi; call *%rax; ud2");
 GUEST(g_minus1, "mov $-1, %rax; syscall");
 GUEST(g_x32, "mov $0x40000027, %eax; syscall");
@@ -195,6 +197,13 @@ GUEST(g_ioctl, "mov $16, %eax; xor %edi, %edi; mov $0xaef2, %esi; syscall");
 GUEST(g_compat,
       "lea 1f(%rip), %rax; mov %eax, -16(%rsp); movl $0x23, -12(%rsp); ljmp *-16(%rsp);"
       "1: .code32; mov $20, %eax; int $0x80; ud2; .code64");
+
+static int is_genuine_intel(void) {
+  unsigned int a, b, c, d;
+
+  __cpuid(0, a, b, c, d);
+  return b == signature_INTEL_ebx && c == signature_INTEL_ecx && d == signature_INTEL_edx;
+}
 
 static void test_doors(void) {
   pid_t before = getpid();
@@ -206,6 +215,13 @@ static void test_doors(void) {
   CHECK(cpu.run->exit_reason == KVM_EXIT_EXCEPTION || cpu.run->exit_reason == KKM_EXIT_SYSCALL,
         "sysenter: reason %x", cpu.run->exit_reason);
   CHECK(cpu.regs.rax == 20 || (int)cpu.regs.rax < 0, "sysenter executed nothing: rax %llx", cpu.regs.rax);
+  EXEC(&cpu, g_sysenter_stack);
+  /* Only Intel's processors take it in 64-bit code; there it must come out as the 32-bit call it is. */
+  if (is_genuine_intel())
+    CHECK(is_syscall(&cpu, 20) && (vcpu_syscall(&cpu)->flags & KKM_SYSCALL_32BIT), "Intel's sysenter: reason %x rax %llx",
+          cpu.run->exit_reason, cpu.regs.rax);
+  else
+    CHECK(is_exception(&cpu, 6), "sysenter elsewhere: reason %x", cpu.run->exit_reason);
   memset(machine.mem + 0x100000, 0x55, 16);
   EXEC(&cpu, g_vsyscall);
   CHECK((is_syscall(&cpu, 96) && (vcpu_syscall(&cpu)->flags & KKM_SYSCALL_VSYSCALL)) || is_exception(&cpu, 14),

@@ -221,6 +221,20 @@ export const suites: readonly Suite[] = [
     outOfMemory: true,
     timeoutSeconds: 1200,
   },
+  {
+    name: "kkm-intel",
+    summary: "every exit once more where sysenter is Intel's, valid in 64-bit code",
+    style: "initramfs",
+    cpus: 2,
+    kvm: false,
+    cpuModel: "max,vendor=GenuineIntel",
+    script: "test/kkm/suite.sh",
+    env: { KKM_PROGRAMS: "kkm-checks" },
+    files: ["test/kkm/module.sh"],
+    builtModules: ["kkm"],
+    programs: kkmPrograms("checks"),
+    timeoutSeconds: 120,
+  },
   ...loadCases.map(
     ({ name, summary, kernelArgs }): Suite => ({
       name,
