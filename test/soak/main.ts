@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // npm run soak [-- KIND ...]: the long form. Exit status 1 when something grew, failed or hung.
 import { buildPayloads } from "../helpers/payloads.js";
-import { CONNECTIONS as CLIENTS, idOf, SERVERS, type Server } from "../servers/table.js";
-import { connections, growth, type Soaked, soak } from "./run.js";
-import { type Served, serve } from "./servers.js";
+import { idOf, SERVERS, type Server } from "../servers/table.js";
+import { connections, growth, type Slack, type Soaked, soak } from "./run.js";
+import { type Served, serve, slackOf } from "./servers.js";
 import { CONNECTIONS, SERVED_S, SOAKS } from "./table.js";
 
 /** A run that takes longer has hung. */
@@ -13,8 +13,7 @@ interface Job {
   readonly what: string;
   /** A line instead of what it held: why it cannot be run here. */
   readonly run: () => Promise<Soaked | Served | string>;
-  /** vCPUs more than before that are no growth. */
-  readonly slackVcpus?: number;
+  readonly slack?: Slack;
 }
 
 const served = (server: Server): [string, Job] => [
@@ -22,7 +21,7 @@ const served = (server: Server): [string, Job] => [
   {
     what: `${server.name}: loaded for ${SERVED_S} s`,
     run: () => serve(server, SERVED_S),
-    slackVcpus: CLIENTS,
+    slack: slackOf(server),
   },
 ];
 
@@ -36,14 +35,15 @@ const jobs = new Map<string, Job>([
     {
       what: `${CONNECTIONS.long} connections at once, 3 times`,
       run: () => connections(CONNECTIONS.long, LIMIT_S),
+      slack: CONNECTIONS.slack,
     },
   ],
   ...SERVERS.map(served),
 ]);
 
 /** Tells how it went. @returns whether it went well */
-function tell({ what, slackVcpus }: Job, soaked: Soaked | Served): boolean {
-  const grown = growth(soaked, slackVcpus);
+function tell({ what, slack }: Job, soaked: Soaked | Served): boolean {
+  const grown = growth(soaked, slack);
   const { descriptors, vcpus, threads, residentMiB } = soaked.end;
   const end = `${descriptors} descriptors, ${vcpus} vCPUs, ${threads} threads, ${residentMiB.toFixed(1)} MiB (early: ${soaked.early.residentMiB.toFixed(1)})`;
   const rate = "rate" in soaked ? `, ${soaked.rate.toFixed(0)} requests/s` : "";

@@ -10,6 +10,7 @@ import { payload } from "../helpers/payloads.js";
 import { http, Line } from "../servers/clients.js";
 import { family, type Holdings, holdings } from "../servers/processes.js";
 import { freePort, listening } from "../servers/running.js";
+import { CONNECTIONS } from "./table.js";
 
 export interface Held extends Holdings {
   readonly threads: number;
@@ -43,15 +44,18 @@ export function held(pid: number): Held {
 /** Memory allocators keep some of what they were given back. */
 const SLACK_MIB = 24;
 
-/** One for each thread that ever ran beside others; the payload has at most this many besides its first. */
-const SLACK_VCPUS = 4;
+/** How many more of each are no growth; none of what is not named. */
+export type Slack = Partial<Record<"vcpus" | "threads", number>>;
 
-/** What grew between the two looks; empty when nothing did. @param slackVcpus threads that may run beside others */
-export function growth({ early, end }: Soaked, slackVcpus = SLACK_VCPUS): string[] {
+/** One for each thread that ever ran beside others; the payload has at most this many besides its first. */
+const SLACK: Slack = { vcpus: 4 };
+
+/** What grew between the two looks; empty when nothing did. */
+export function growth({ early, end }: Soaked, slack = SLACK): string[] {
   const grown: string[] = [];
   for (const what of ["processes", "descriptors", "vcpus", "threads"] as const) {
-    const slack = what === "vcpus" ? slackVcpus : 0;
-    if (end[what] > early[what] + slack) grown.push(`${what}: ${early[what]}, then ${end[what]}`);
+    const more = what === "vcpus" || what === "threads" ? (slack[what] ?? 0) : 0;
+    if (end[what] > early[what] + more) grown.push(`${what}: ${early[what]}, then ${end[what]}`);
   }
   if (end.residentMiB > early.residentMiB + SLACK_MIB)
     grown.push(`resident MiB: ${early.residentMiB.toFixed(1)}, then ${end.residentMiB.toFixed(1)}`);
@@ -63,11 +67,10 @@ const km = (command: readonly string[]): [string, string[]] => [KM, [...DEVICE_O
 const SETTLE_MS = 30_000;
 
 /** What `pid` holds when all it does not need has gone, as far as it goes: a thread's end takes its time. */
-export async function settled(pid: number, early: Held, slackVcpus = SLACK_VCPUS): Promise<Held> {
+export async function settled(pid: number, early: Held, slack = SLACK): Promise<Held> {
   for (const since = Date.now(); ; await sleep(50)) {
     const end = held(pid);
-    if (growth({ early, end, seconds: 0 }, slackVcpus).length === 0 || Date.now() - since > SETTLE_MS)
-      return end;
+    if (growth({ early, end, seconds: 0 }, slack).length === 0 || Date.now() - since > SETTLE_MS) return end;
   }
 }
 
@@ -125,7 +128,7 @@ export async function connections(count: number, seconds: number): Promise<Soake
     const early = held(pid);
     await everybody(count, port);
     await everybody(count, port);
-    return { early, end: await settled(pid, early), seconds: (Date.now() - begin) / 1000 };
+    return { early, end: await settled(pid, early, CONNECTIONS.slack), seconds: (Date.now() - begin) / 1000 };
   } finally {
     child.kill("SIGKILL");
     await child;

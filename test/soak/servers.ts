@@ -6,7 +6,7 @@ import { KM } from "../helpers/paths.js";
 import { RATES } from "../servers/rates.js";
 import { running, unpacked } from "../servers/running.js";
 import { CONNECTIONS, type Server } from "../servers/table.js";
-import { held, type Soaked, settled } from "./run.js";
+import { held, type Slack, type Soaked, settled } from "./run.js";
 
 export interface Served extends Soaked {
   /** Requests answered a second. */
@@ -15,6 +15,10 @@ export interface Served extends Soaked {
 
 /** Nothing tells when the last connection is closed on that side, too. */
 const CLOSING_MS = 3000;
+
+/** How many threads a server of one process has at a time is its runtime's affair, within bounds. */
+export const slackOf = (server: Server): Slack =>
+  server.processes === undefined ? { vcpus: CONNECTIONS, threads: 8 } : {};
 
 type Child = Parameters<Parameters<typeof running>[3]>[1];
 
@@ -43,7 +47,7 @@ export async function serve(server: Server, seconds: number): Promise<Served | s
     await sleep(CLOSING_MS);
     const early = held(pid);
     const rate = await load(where, seconds);
-    const end = await settled(pid, early, CONNECTIONS);
+    const end = await settled(pid, early, slackOf(server));
     const ended = await terminated(child);
     if (ended !== native) throw new Error(`SIGTERM ends it with ${ended}, natively with ${native}`);
     return { early, end, rate, seconds: (Date.now() - begin) / 1000 };
