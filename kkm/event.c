@@ -24,6 +24,9 @@
 #define PF_SGX		BIT(15)
 #define PF_HOPELESS	(X86_PF_RSVD | X86_PF_PK | PF_SHADOW_STACK | PF_SGX)
 
+/* In thread.trap_nr while nothing has trapped since the guest was entered; every exception sets it. */
+#define NO_TRAP		(~0UL)
+
 static DEFINE_HASHTABLE(threads, 9);
 static DEFINE_SPINLOCK(kkm_threads_lock);
 static struct tracepoint *signal_generate;
@@ -200,6 +203,29 @@ static bool decode_signal(struct kkm_vcpu *v, struct pt_regs *p, int sig,
 	return true;
 }
 
+/*
+ * A signal that someone sends in the instant between get_signal()'s look at the
+ * works and its dequeuing is delivered by Linux, which finds no restorer, leaves
+ * the registers alone and forces SIGSEGV instead. Nothing has trapped then. A
+ * call into the vsyscall page that goes wrong looks the same, but for where it is.
+ */
+static bool slipped(const struct pt_regs *p, int sig, const kernel_siginfo_t *info)
+{
+	return sig == SIGSEGV && info->si_code == SI_KERNEL && current->thread.trap_nr == NO_TRAP &&
+	       (p->ip & PAGE_MASK) != VSYSCALL_ADDR;
+}
+
+/* Not the guest's doing: sent by a process. */
+static bool foreign(const struct pt_regs *p, int sig, const kernel_siginfo_t *info)
+{
+	if (info->si_code > SI_USER && !slipped(p, sig, info))
+		return false;
+	/* Forcing a SIGSEGV takes its handler away, even if one that was pending is all that is found. */
+	if (sig == SIGSEGV)
+		kkm_set_handler(SIGSEGV);
+	return true;
+}
+
 /* What happened in the guest. True when it exits to the monitor. */
 static bool guest_event(struct kkm_vcpu *v, struct pt_regs *p)
 {
@@ -215,8 +241,8 @@ static bool guest_event(struct kkm_vcpu *v, struct pt_regs *p)
 			v->denied = v->fault_addr & PAGE_MASK;
 	}
 	while ((sig = take_signal(&info))) {
-		if (info.si_code <= SI_USER)
-			continue;	/* sent by a process: not the guest's doing */
+		if (foreign(p, sig, &info))
+			continue;
 		if (decode_signal(v, p, sig, &info))
 			return true;
 	}
@@ -233,7 +259,7 @@ static bool stub_event(struct kkm_vcpu *v, const struct pt_regs *p)
 	int sig;
 
 	while ((sig = take_signal(&info))) {
-		if (info.si_code <= SI_USER)
+		if (foreign(p, sig, &info))
 			continue;
 		v->job_result = sig == SIGILL && p->ip == kkm_stub_va(kkm_stub_done) ? 0 : -EINVAL;
 		v->job_pkru = p->r8;
@@ -268,9 +294,11 @@ static void load_stub(struct kkm_vcpu *v, struct pt_regs *p)
 static void drop_foreign_signals(void)
 {
 	kernel_siginfo_t info;
+	int sig;
 
-	while (take_signal(&info))
-		;
+	while ((sig = take_signal(&info)))
+		if (sig == SIGSEGV)
+			kkm_set_handler(SIGSEGV);	/* as in foreign() */
 }
 
 /* Give the turn to the monitor and sleep until it comes back, or the end. */
@@ -286,6 +314,7 @@ static void park(struct kkm_vcpu *v, int from, struct pt_regs *p)
 	if (smp_load_acquire(&v->state) != KKM_RUNNING)
 		return;
 	drop_foreign_signals();
+	current->thread.trap_nr = NO_TRAP;
 	if (v->job == KKM_JOB_GUEST)
 		kkm_load_regs(v, p);
 	else
@@ -327,6 +356,7 @@ static void look_around(struct kkm_vcpu *v)
 		return;
 	if (v->job == KKM_JOB_GUEST ? !guest_event(v, p) : !stub_event(v, p)) {
 		p->orig_ax = -1;	/* on with it; nothing to restart */
+		current->thread.trap_nr = NO_TRAP;
 		return;
 	}
 	if (v->job == KKM_JOB_GUEST)

@@ -212,6 +212,7 @@ void kkm_zap_host(struct kkm_vm *vm, const struct kkm_layout *l, u64 start, u64 
 
 /* space.c */
 long kkm_space_init(struct kkm_vm *vm, unsigned long vm_fd);
+void kkm_set_handler(int sig);
 
 /* vcpu.c */
 long kkm_vcpu_create(struct kkm_vm *vm, unsigned long id);

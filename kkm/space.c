@@ -164,10 +164,16 @@ static struct file *open_space(struct kkm_vm *vm)
 	return file;
 }
 
+/* The stub's ud2, for all of the companion's threads. */
+void kkm_set_handler(int sig)
+{
+	kernel_sigaction(sig, (__force __sighandler_t)kkm_stub_va(kkm_stub_fail));
+}
+
 /*
  * Only faults and the end reach a guest thread. A handler must be set, or Linux
  * logs each fault and resets the disposition; it is a ud2 in the stub and has
- * no restorer, so a signal that slips past the hook kills the companion.
+ * no restorer, so a signal that slips past the hook is not delivered (event.c).
  */
 static void set_signals(void)
 {
@@ -178,8 +184,7 @@ static void set_signals(void)
 	sigdelset(&blocked, SIGKILL);	/* sigprocmask() in the kernel would block it */
 	sigdelset(&blocked, SIGSTOP);
 	for (i = 0; i < ARRAY_SIZE(synchronous); i++) {
-		kernel_sigaction(synchronous[i],
-				 (__force __sighandler_t)kkm_stub_va(kkm_stub_fail));
+		kkm_set_handler(synchronous[i]);
 		sigdelset(&blocked, synchronous[i]);
 	}
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
