@@ -6,6 +6,7 @@
 
 #include "native/machine/process.h"
 #include "native/machine/signals.h"
+#include "native/syscalls/spec.h"
 #include "native/syscalls/syscalls.h"
 #include "native/syscalls/waiting.h"
 
@@ -18,7 +19,10 @@ constexpr uint64_t kNeverBlocked = (1ull << (SIGSEGV - 1)) | (1ull << (SIGBUS - 
 int64_t wait_with_mask(GuestThread& thread, int64_t nr, const uint64_t args[6], unsigned mask_arg, uint64_t size) {
   uint64_t call[6] = {args[0], args[1], args[2], args[3], args[4], args[5]};
   if (args[mask_arg] == 0) return forward_syscall(thread, nr, call);
-  if (size != 8) return -EINVAL;
+  if (size != 8) {  // EINVAL before the mask is looked at; ENOSYS where the host has no such call
+    call[mask_arg] = kNowhere;
+    return forward_syscall(thread, nr, call);
+  }
   uint64_t mask = 0;
   if (copy_from_guest(&mask, args[mask_arg], sizeof mask) != 0) return -EFAULT;
   uint64_t host_mask = mask & ~kNeverBlocked;

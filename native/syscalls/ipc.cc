@@ -148,27 +148,26 @@ static_assert(sizeof(Waiter) == 24);
 constexpr int64_t kFutexWaitv = 449, kFutexRequeue = 456;
 constexpr uint32_t kMostWaiters = 128;  // FUTEX_WAITV_MAX
 
-int load_waiters(GuestArray<Waiter, 8>* waiters, uint64_t addr, uint32_t count) {
-  if (int error = waiters->load(addr, count); error != 0) return error;
+/// Address for the host's kernel: a checked copy of `count` waiters, 0 for 0, else nowhere. Whether the rest is right, and
+/// whether there is such a call at all, is the kernel's to say.
+uint64_t load_waiters(GuestArray<Waiter, 8>* waiters, uint64_t addr, uint32_t count) {
+  if (addr == 0) return 0;
+  if (count > kMostWaiters || waiters->load(addr, count) != 0) return kNowhere;
   for (Waiter& waiter : *waiters) waiter.address = safe_pointer(waiter.address);
-  return 0;
+  return word(waiters->data());
 }
 
 }  // namespace
 
 int64_t sys_futex_waitv(GuestThread& thread, const uint64_t args[6]) {
   const uint32_t count = static_cast<uint32_t>(args[1]);
-  if (count == 0 || count > kMostWaiters || args[0] == 0) return -EINVAL;
   GuestArray<Waiter, 8> waiters;
-  if (int error = load_waiters(&waiters, args[0], count); error != 0) return error;
-  return forward(thread, kFutexWaitv, word(waiters.data()), count, args[2], args[3], args[4]);
+  return forward(thread, kFutexWaitv, load_waiters(&waiters, args[0], count), count, args[2], args[3], args[4]);
 }
 
 int64_t sys_futex_requeue(GuestThread& thread, const uint64_t args[6]) {
   GuestArray<Waiter, 8> waiters;
-  if (args[0] == 0) return -EINVAL;
-  if (int error = load_waiters(&waiters, args[0], 2); error != 0) return error;
-  return forward(thread, kFutexRequeue, word(waiters.data()), args[1], args[2], args[3]);
+  return forward(thread, kFutexRequeue, load_waiters(&waiters, args[0], 2), args[1], args[2], args[3]);
 }
 
 }  // namespace km
