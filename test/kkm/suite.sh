@@ -6,14 +6,14 @@ programs=${KKM_PROGRAMS:-kkm-checks kkm-memory kkm-ioctls kkm-lifetime kkm-tampe
 
 . "$LAB_SUITE/module.sh"
 
-failed=0
+failed=
 in_cgroup
 insmod "$LAB_SUITE/kkm.ko"
-[ "$(stat -c %a /dev/kkm)" = 660 ] || { echo "/dev/kkm is not 0660"; failed=1; }
+[ "$(stat -c %a /dev/kkm)" = 660 ] || failed="$failed, /dev/kkm is not 0660"
 dmesg >/tmp/before
 for program in $programs; do
   echo "== $program"
-  "$LAB_SUITE/$(echo "$program" | cut -d: -f1)" $(echo "$program" | cut -s -d: -f2- | tr : ' ') || failed=1
+  "$LAB_SUITE/$(echo "$program" | cut -d: -f1)" $(echo "$program" | cut -s -d: -f2- | tr : ' ') || failed="$failed, $program"
 done
 cd /sys/class/misc/kkm/counters && grep . ./* && cd /
 dmesg >/tmp/after
@@ -21,12 +21,12 @@ dmesg >/tmp/after
 # before the module: a call into the vsyscall page where there is none, and UMIP's (kkm-quiet bounds them; docs/kkm.md).
 if grep -E 'kkm-|traps:|segfault' /tmp/after | grep -vF -f /tmp/before | grep -vE 'vsyscall (attempted|\(exploit)|umip: '; then
   echo "the guests left these lines in the kernel log"
-  failed=1
+  failed="$failed, lines in the kernel log"
 fi
 case " $programs " in
-  *" kkm-quiet "*) echo "== kkm-oom" && "$LAB_SUITE/kkm-oom" || failed=1 ;; # last: the OOM killer does write a log
+  *" kkm-quiet "*) echo "== kkm-oom" && "$LAB_SUITE/kkm-oom" || failed="$failed, kkm-oom" ;; # last: the OOM killer does write a log
 esac
 unload
 insmod "$LAB_SUITE/kkm.ko"
 unload
-exit $failed
+[ -z "$failed" ] || { echo "failed: ${failed#, }"; exit 1; }
