@@ -111,8 +111,9 @@ Trap as_the_processor(GuestThread& t, const Exit& exit) {
   // A device that emulates `int n` (PVM) finds no such instruction; a processor finds a gate that is closed to CPL 3.
   if (exit.vector == kInvalidOpcode && copy_from_guest(code, r.rip, sizeof code) == 0 && code[0] == kInt)
     trap = {kGeneral, code[1] * 8u + kGateError};
-  // DR6 would tell a step from int1; the trap flag and the instruction do as well.
-  if (exit.vector == kDebug && !(r.rflags & kTrapFlag) && copy_from_guest(code, r.rip - 1, 1) == 0 && code[0] == kInt1)
+  // DR6 would tell a step from int1; the trap flag and the instruction do as well. Some hosts stand at it, not behind.
+  auto is_int1 = [&code](uint64_t at) { return copy_from_guest(code, at, 1) == 0 && code[0] == kInt1; };
+  if (exit.vector == kDebug && !(r.rflags & kTrapFlag) && (is_int1(r.rip - 1) || is_int1(r.rip)))
     trap.debug_code = TRAP_BRKPT;
   return trap;
 }

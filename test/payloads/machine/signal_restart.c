@@ -18,7 +18,9 @@
 
 #include "report.h"
 
-enum { kFirst = 60, kSecond = 160 };  // ms until the signal, until what the call waits for happens
+// Signals that queue, and ms between them: on a busy machine the first may come before the call. What the call waits for
+// happens one such time after the last.
+enum { kSignals = 3, kEvery = 60, kThen = (kSignals + 1) * kEvery };
 
 static atomic_int handled;
 static void on_signal(int signo) {
@@ -34,9 +36,11 @@ struct Plan {
 
 static void* helper(void* arg) {
   struct Plan* plan = arg;
-  sleep_ms(kFirst);
-  pthread_kill(plan->target, SIGUSR1);
-  sleep_ms(kSecond - kFirst);
+  for (int i = 0; i < kSignals; i++) {
+    sleep_ms(kEvery);
+    pthread_kill(plan->target, SIGRTMIN);
+  }
+  sleep_ms(kEvery);
   if (plan->then) plan->then(plan->argument);
   return NULL;
 }
@@ -46,7 +50,7 @@ static pthread_t helper_thread;
 
 static void begin(int flags, void (*then)(int), int argument) {
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
-  sigaction(SIGUSR1, &action, NULL);
+  sigaction(SIGRTMIN, &action, NULL);
   atomic_store(&handled, 0);
   plan = (struct Plan){pthread_self(), then, argument};
   must(pthread_create(&helper_thread, NULL, helper, &plan) == 0, "pthread_create");
@@ -196,7 +200,7 @@ static void children(int flags) {
   const pid_t child = fork();
   must(child >= 0, "fork");
   if (child == 0) {
-    sleep_ms(kSecond + 100);
+    sleep_ms(kThen + 100);
     _exit(7);
   }
   int status = -1;
@@ -217,7 +221,7 @@ static void locks(int flags) {
     const int own = open(name, O_RDWR);
     flock(own, LOCK_EX);
     write_byte(ready[1]);
-    sleep_ms(kSecond + 200);
+    sleep_ms(kThen + 200);
     _exit(0);
   }
   char byte;
