@@ -172,10 +172,12 @@ inline unsigned check_copies(int64_t nr, const uint64_t args[6]) {
       return 2;
     }
     case 449:  // futex_waitv
+      if (args[0] == 0 || args[0] == kNowhere) return 1;
       for (uint64_t i = 0; i < args[1]; i++)
         must(begins_inside(reinterpret_cast<const uint64_t*>(args[0])[3 * i + 1]), "futex_waitv", i);
       return 1;
     case 456:  // futex_requeue
+      if (args[0] == 0 || args[0] == kNowhere) return 1;
       for (uint64_t i = 0; i < 2; i++)
         must(begins_inside(reinterpret_cast<const uint64_t*>(args[0])[3 * i + 1]), "futex_requeue", i);
       return 1;
