@@ -16,32 +16,32 @@ interface Habit {
 const everyRelease = ["5.10", "6.1", "6.12", "sid"];
 
 const HABITS: Readonly<Record<string, Habit>> = {
-  boot: { seconds: 20 },
-  kkm: { seconds: 70 },
-  "kkm-fuzz": { seconds: 45 },
-  "kkm-load": { seconds: 25 },
-  machine: { seconds: 240, on: everyRelease },
-  programs: { seconds: 380, on: everyRelease },
-  features: { seconds: 240, on: everyRelease },
-  "programs-svm": { seconds: 600, on: ["6.1"] },
-  "features-svm": { seconds: 300, on: ["6.1"] },
-  syscalls: { seconds: 200, on: ["6.1", "sid"] },
-  "syscalls-svm": { seconds: 200, on: ["6.1"] },
-  suites: { seconds: 200, on: ["6.1"] },
-  "suites-svm": { seconds: 300, on: ["6.1"] },
-  "kkm-bench": { seconds: 60, on: ["6.1"] },
-  "kkm-bench-count": { seconds: 90, on: ["6.1"] },
-  "kkm-pair": { seconds: 40, on: ["6.1"] },
-  "kkm-pair-count": { seconds: 40, on: ["6.1"] },
-  install: { seconds: 900, on: ["6.1"] },
-  "install-dkms": { seconds: 900, on: [] },
-  "install-kvm": { seconds: 200, on: ["6.1"] },
+  boot: { seconds: 5 },
+  kkm: { seconds: 35 },
+  "kkm-fuzz": { seconds: 65 },
+  "kkm-load": { seconds: 8 },
+  machine: { seconds: 90, on: everyRelease },
+  programs: { seconds: 120, on: everyRelease },
+  features: { seconds: 90, on: everyRelease },
+  "programs-svm": { seconds: 130, on: ["6.1"] },
+  "features-svm": { seconds: 110, on: ["6.1"] },
+  syscalls: { seconds: 80, on: ["6.1", "sid"] },
+  "syscalls-svm": { seconds: 80, on: ["6.1"] },
+  suites: { seconds: 100, on: ["6.1"] },
+  "suites-svm": { seconds: 100, on: ["6.1"] },
+  "kkm-bench": { seconds: 10, on: ["6.1"] },
+  "kkm-bench-count": { seconds: 10, on: ["6.1"] },
+  "kkm-pair": { seconds: 10, on: ["6.1"] },
+  "kkm-pair-count": { seconds: 10, on: ["6.1"] },
+  install: { seconds: 300, on: ["6.1"] },
+  "install-dkms": { seconds: 300, on: [] },
+  "install-kvm": { seconds: 30, on: ["6.1"] },
 };
 
-const LONG_SECONDS = 300;
+const LONG_SECONDS = 250;
 
 /** Of a suite that is not named above. */
-const usual: Habit = { seconds: 15 };
+const usual: Habit = { seconds: 10 };
 
 function habit(suite: Suite): Habit {
   return HABITS[suite.name] ?? usual;
