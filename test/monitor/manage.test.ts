@@ -24,6 +24,10 @@ import { ask } from "../../src/monitor/protocol.js";
 const MAIN = new URL("../../dist/cli/kontain.js", import.meta.url).pathname;
 let waiter: string;
 
+/** How long the payload waits, and when it is asked: with time to answer on a busy machine before it ends. */
+const WAIT_S = 4;
+const ASK_MS = 1200;
+
 test.before(async () => {
   const folder = await mkdtemp(join(tmpdir(), "kontain-manage-test-"));
   waiter = join(folder, "waiter");
@@ -47,14 +51,14 @@ test.before(async () => {
      static long now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000 + t.tv_nsec / 1000000; }
      int main(int argc, char **argv) {
        const char *how = argc > 1 ? argv[1] : "pause";
-       struct timespec two = {2, 0};
+       struct timespec whole = {${WAIT_S}, 0};
        int word = 0, r = 0;
        sigset_t set;
        sigfillset(&set);
        if (!strcmp(how, "masked")) sigprocmask(SIG_BLOCK, &set, 0);
        int pair[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
        char byte, many[4096] = {0};
-       struct timeval limit = {2, 0};
+       struct timeval limit = {${WAIT_S}, 0};
        struct iovec vector = {&byte, 1};
        struct mmsghdr message = {.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}};
        socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
@@ -67,18 +71,18 @@ test.before(async () => {
        if (!strcmp(how, "lowest")) { close(listener); close(pair[0]); close(pair[1]); }
        long start = now();
        errno = 0;
-       if (!strcmp(how, "nanosleep") || !strcmp(how, "masked")) r = nanosleep(&two, 0);
-       else if (!strcmp(how, "poll")) r = poll(0, 0, 2000);
-       else if (!strcmp(how, "ppoll")) r = ppoll(0, 0, &two, 0);
-       else if (!strcmp(how, "epoll")) { struct epoll_event e; r = epoll_wait(epoll_create1(0), &e, 1, 2000); }
-       else if (!strcmp(how, "futex")) r = syscall(SYS_futex, &word, FUTEX_WAIT, 0, &two, 0, 0);
+       if (!strcmp(how, "nanosleep") || !strcmp(how, "masked")) r = nanosleep(&whole, 0);
+       else if (!strcmp(how, "poll")) r = poll(0, 0, ${WAIT_S * 1000});
+       else if (!strcmp(how, "ppoll")) r = ppoll(0, 0, &whole, 0);
+       else if (!strcmp(how, "epoll")) { struct epoll_event e; r = epoll_wait(epoll_create1(0), &e, 1, ${WAIT_S * 1000}); }
+       else if (!strcmp(how, "futex")) r = syscall(SYS_futex, &word, FUTEX_WAIT, 0, &whole, 0, 0);
        else if (!strcmp(how, "recv")) r = recv(pair[0], &byte, 1, 0);
        else if (!strcmp(how, "read")) r = read(pair[0], &byte, 1);
        else if (!strcmp(how, "recvmmsg")) r = recvmmsg(pair[0], &message, 1, 0, 0);
        else if (!strcmp(how, "accept")) r = accept(listener, 0, 0);
        else if (!strcmp(how, "send")) r = send(pair[0], many, sizeof many, 0);
-       else if (!strcmp(how, "spin")) { unsigned long n = 0; while (now() - start < 2000) n++; }
-       else if (!strcmp(how, "lowest")) { int bad = 0; while (now() - start < 2000) { int fd = open("/dev/null", O_RDONLY); bad += fd != 3; close(fd); } r = bad; }
+       else if (!strcmp(how, "spin")) { unsigned long n = 0; while (now() - start < ${WAIT_S * 1000}) n++; }
+       else if (!strcmp(how, "lowest")) { int bad = 0; while (now() - start < ${WAIT_S * 1000}) { int fd = open("/dev/null", O_RDONLY); bad += fd != 3; close(fd); } r = bad; }
        else for (;;) pause();
        printf("%ld %d %d\\n", now() - start, r, errno == ETIMEDOUT || errno == EAGAIN ? 0 : errno);
        return 0;
@@ -107,14 +111,15 @@ for (const how of ["nanosleep", "masked", "poll", "ppoll", "epoll", "spin", "low
       output += chunk;
     });
     const socket = await socketFor(machine.pid);
-    await sleep(1200);
+    await sleep(ASK_MS);
     for (let i = 0; i < 5; i++) t.is((await ask(socket, "status")).pid, machine.pid);
     await machine.wait();
     const [elapsed, result, error] = output.split(" ").map(Number);
     t.is(error, 0);
     t.is(result, FAIL.includes(how) ? -1 : 0, output);
-    // Restarted in full it would take 3200 and more.
-    t.true((elapsed ?? 0) >= 1999 && (elapsed ?? 0) < 3100, output);
+    // Restarted in full it would take as long again from when it was asked.
+    const least = WAIT_S * 1000 - 1;
+    t.true((elapsed ?? 0) >= least && (elapsed ?? 0) < least + ASK_MS - 100, output);
   });
 }
 
